@@ -1,0 +1,335 @@
+"""Every refusal the platform can utter: one tree, each leaf with its code, HTTP status and blame.
+
+    PlatformError
+    ├── CallerError    the request is at fault
+    │   ├── Unauthorized · Unauthenticated · InvalidSession · TenantMismatch · Forbidden
+    │   ├── InvalidRequest · MissingRoutingHeaders · RoutingMismatch · UnknownCapabilities · InvalidPath
+    │   ├── PayloadTooLarge · NotFound · MethodNotAllowed · BundleNotFound · NotInstalled
+    │   ├── ExtensionDisabled · EndpointNotFound · AmbiguousExtension · VersionExists · Conflict
+    │   ├── RateLimited · QuotaExceeded · TenantOverConcurrency
+    │   └── BundleRefused      what a publisher uploaded is not acceptable
+    │       ├── BundleInvalid · BundleLimits · ManifestInvalid · ContentHashMismatch
+    │       └── SignatureRefused · its seven codes
+    ├── GuestError     the extension is at fault
+    │   └── ComponentInvalid · GuestTimeout · GuestMemoryExceeded · GuestTrapped
+    │       GuestResponseInvalid · GuestAborted · SandboxViolation
+    └── HostError      the platform or something it needs is at fault
+        └── BundleUntrusted · Revoked · BundleUnavailable · ArtefactUnavailable · SecretUnavailable
+            CacheFull · Overloaded · AccessPolicyUnavailable · BadGateway · GatewayTimeout · Internal
+
+The wire names are contracts (decision 0002): codes are added, never renamed. `by_code` turns a code that
+arrived over the wire back into its class.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, ClassVar
+
+
+class Blame(StrEnum):
+    """Who has to act so that the same call succeeds."""
+
+    CALLER = "caller"
+    GUEST = "guest"
+    HOST = "host"
+
+
+class PlatformError(Exception):
+    """A refusal with a stable code.
+
+    Args:
+        detail: one sentence for the caller: what was wrong and what would be valid. Never a secret, never a fact
+            about another tenant.
+        retry_after_s: seconds after which the same call may succeed; becomes the `Retry-After` header.
+        started: whether guest code may have run; `False` tells a caller that a retry cannot do anything twice.
+        extra: further members of the error body, JSON values only.
+    """
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+    blame: ClassVar[Blame] = Blame.HOST
+    title: ClassVar[str] = "Something failed inside the platform"
+
+    def __init__(
+        self, detail: str = "", *, retry_after_s: int | None = None, started: bool = False, **extra: Any
+    ) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail or self.title
+        self.retry_after_s = retry_after_s
+        self.started = started
+        self.extra: dict[str, Any] = extra
+
+
+class CallerError(PlatformError):
+    """The request is at fault; repeating it unchanged cannot succeed."""
+
+    blame = Blame.CALLER
+    status = 400
+
+
+class GuestError(PlatformError):
+    """The extension is at fault: its author has to act."""
+
+    blame = Blame.GUEST
+    status = 502
+
+    def __init__(self, detail: str = "", *, started: bool = True, **extra: Any) -> None:
+        super().__init__(detail, started=started, **extra)
+
+
+class HostError(PlatformError):
+    """The platform, or something it depends on, is at fault; the same call may succeed later."""
+
+    blame = Blame.HOST
+    status = 503
+
+
+# ---- callers ------------------------------------------------------------------------------------------------
+
+
+class Unauthorized(CallerError):
+    code, status, title = "unauthorized", 401, "The token between the services was refused"
+
+
+class Unauthenticated(CallerError):
+    code, status, title = "unauthenticated", 401, "A credential is needed"
+
+
+class InvalidSession(CallerError):
+    code, status, title = "invalid_session", 401, "The credential is not valid"
+
+
+class TenantMismatch(CallerError):
+    code, status, title = "tenant_mismatch", 403, "The named tenant is not the credential's tenant"
+
+
+class Forbidden(CallerError):
+    code, status, title = "forbidden", 403, "The credential lacks a permission"
+
+
+class InvalidRequest(CallerError):
+    code, title = "invalid_request", "The request is not well formed"
+
+
+class MissingRoutingHeaders(CallerError):
+    code, title = "missing_routing_headers", "x-alga-tenant and x-alga-extension are required"
+
+
+class RoutingMismatch(CallerError):
+    code, title = "routing_mismatch", "The routing headers differ from the context"
+
+
+class UnknownCapabilities(CallerError):
+    code, title = "unknown_capabilities", "A capability is not known to this runner"
+
+
+class InvalidPath(CallerError):
+    code, title = "invalid_path", "The path is not acceptable"
+
+
+class PayloadTooLarge(CallerError):
+    code, status, title = "payload_too_large", 413, "The body is larger than the limit"
+
+
+class NotFound(CallerError):
+    code, status, title = "not_found", 404, "There is nothing here"
+
+
+class MethodNotAllowed(CallerError):
+    code, status, title = "method_not_allowed", 405, "The method is not offered here"
+
+
+class BundleNotFound(CallerError):
+    code, status, title = "bundle_not_found", 404, "No bundle with this digest is stored"
+
+
+class NotInstalled(CallerError):
+    code, status, title = "not_installed", 404, "No such extension is installed here"
+
+
+class ExtensionDisabled(CallerError):
+    code, status, title = "extension_disabled", 404, "The extension is disabled"
+
+
+class EndpointNotFound(CallerError):
+    code, status, title = "endpoint_not_found", 404, "The extension declares no such endpoint"
+
+
+class AmbiguousExtension(CallerError):
+    code, status, title = "ambiguous_extension", 409, "The name fits more than one install"
+
+
+class VersionExists(CallerError):
+    code, status, title = "version_exists", 409, "This version was published with other bytes"
+
+
+class Conflict(CallerError):
+    code, status, title = "conflict", 409, "The state does not allow this"
+
+
+class RateLimited(CallerError):
+    code, status, title = "rate_limited", 429, "Too many requests"
+
+
+class QuotaExceeded(CallerError):
+    code, status, title = "quota_exceeded", 429, "A quota is used up"
+
+
+class TenantOverConcurrency(CallerError):
+    code, status, title = "tenant_over_concurrency", 429, "The tenant has too many calls under way"
+
+
+# ---- publishers ---------------------------------------------------------------------------------------------
+
+
+class BundleRefused(CallerError):
+    """An upload that cannot be published. `extra` may carry `path` (JSON path or archive member)."""
+
+    status = 422
+
+
+class BundleInvalid(BundleRefused):
+    code, title = "bundle_invalid", "The archive is not a valid bundle"
+
+
+class BundleLimits(BundleRefused):
+    code, title = "bundle_limits", "The archive exceeds a limit"
+
+
+class ManifestInvalid(BundleRefused):
+    code, title = "manifest_invalid", "The manifest is not valid"
+
+
+class ContentHashMismatch(BundleRefused):
+    code, title = "content_hash_mismatch", "The bytes do not have the digest they were announced with"
+
+
+class SignatureRefused(BundleRefused):
+    """A signature that does not vouch for the bundle."""
+
+
+class SignatureMissing(SignatureRefused):
+    code, title = "signature_missing", "The bundle carries no signature"
+
+
+class SignatureInvalid(SignatureRefused):
+    code, title = "signature_invalid", "The signature does not fit the bytes"
+
+
+class SignatureUntrustedKey(SignatureRefused):
+    code, title = "signature_untrusted_key", "The signing key is not trusted here"
+
+
+class SignatureKeyExpired(SignatureRefused):
+    code, title = "signature_key_expired", "The signing key is outside its time of validity"
+
+
+class SignatureKeyRevoked(SignatureRefused):
+    code, title = "signature_key_revoked", "The signing key was revoked"
+
+
+class SignaturePublisherMismatch(SignatureRefused):
+    code, title = "signature_publisher_mismatch", "The key may not sign for this publisher"
+
+
+class SignatureThreshold(SignatureRefused):
+    code, title = "signature_threshold", "Fewer trusted signatures than the trust bundle asks for"
+
+
+# ---- guests -------------------------------------------------------------------------------------------------
+
+
+class ComponentInvalid(GuestError):
+    code, status, title = "component_invalid", 422, "The component does not fit the platform's world"
+
+    def __init__(self, detail: str = "", *, started: bool = False, **extra: Any) -> None:
+        super().__init__(detail, started=started, **extra)
+
+
+class GuestTimeout(GuestError):
+    code, status, title = "guest_timeout", 504, "The extension did not answer in time"
+
+
+class GuestMemoryExceeded(GuestError):
+    code, title = "guest_memory_exceeded", "The extension used more memory than it may"
+
+
+class GuestTrapped(GuestError):
+    code, title = "guest_trapped", "The extension stopped with a fault of its own"
+
+
+class GuestResponseInvalid(GuestError):
+    code, title = "guest_response_invalid", "The extension's answer cannot be passed on"
+
+
+class GuestAborted(GuestError):
+    code, title = "guest_aborted", "The process that ran the extension died"
+
+
+class SandboxViolation(GuestError):
+    code, title = "sandbox_violation", "The extension tried what the sandbox forbids"
+
+
+# ---- the platform -------------------------------------------------------------------------------------------
+
+
+class BundleUntrusted(HostError):
+    code, status, title = "bundle_untrusted", 502, "The stored bundle failed its digest or signature check"
+
+
+class Revoked(HostError):
+    code, status, title = "revoked", 403, "This version was revoked"
+
+
+class BundleUnavailable(HostError):
+    code, title = "bundle_unavailable", "The bundle store does not answer"
+
+
+class ArtefactUnavailable(HostError):
+    code, title = "artefact_unavailable", "The compiled artefact cannot be had right now"
+
+
+class SecretUnavailable(HostError):
+    code, status, title = "secret_unavailable", 502, "A secret cannot be opened here"
+
+
+class CacheFull(HostError):
+    code, title = "cache_full", "There is no room for another bundle"
+
+
+class Overloaded(HostError):
+    code, title = "overloaded", "Too much is under way"
+
+
+class AccessPolicyUnavailable(HostError):
+    code, title = "access_policy_unavailable", "Whether this is allowed cannot be checked right now"
+
+
+class BadGateway(HostError):
+    code, status, title = "bad_gateway", 502, "The runner gave no usable answer"
+
+
+class GatewayTimeout(HostError):
+    code, status, title = "gateway_timeout", 504, "The runner did not answer in time"
+
+
+class Internal(HostError):
+    code, status, title = "internal", 500, "Something failed inside the platform"
+
+
+def _leaves(cls: type[PlatformError]) -> dict[str, type[PlatformError]]:
+    found: dict[str, type[PlatformError]] = {}
+    for sub in cls.__subclasses__():
+        if "code" in vars(sub):
+            found[sub.code] = sub
+        found |= _leaves(sub)
+    return found
+
+
+BY_CODE: dict[str, type[PlatformError]] = _leaves(PlatformError)
+
+
+def by_code(code: str) -> type[PlatformError]:
+    """The class for a wire code; `Internal` for a code this release does not know."""
+    return BY_CODE.get(code, Internal)

@@ -1,0 +1,264 @@
+"""Messages between gateway and runner: `POST /v1/execute`, `POST /v1/prepare`, the state feed.
+
+Evolution rule: unknown fields are ignored by a server of the same major version; fields are added with a
+default, never renamed, never reused. `tests/contract/` pins the bytes of every message.
+
+JSON and MessagePack carry the same structure. Only bodies differ: JSON has `body_b64` (base64 text), MessagePack
+has `body` (raw bytes). Inside the services a body is always `bytes | None`, whatever came over the wire.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any, Final, Literal
+
+import msgspec
+
+from shared.errors import InvalidRequest
+
+JSON: Final = "application/json"
+MSGPACK: Final = "application/msgpack"
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of every wire struct: immutable, keyword-only."""
+
+
+# ---- execute ------------------------------------------------------------------------------------------------
+
+
+class Context(Message):
+    """Whose call this is. Ids are checked by `shared.ids` at the door."""
+
+    request_id: str
+    tenant_id: str
+    extension_id: str
+    install_id: str
+    version_id: str
+    content_hash: str
+    config: dict[str, str] | None = None  # accepted from older callers; the top-level `config` wins
+
+
+class Http(Message):
+    """The request as the guest will see it: never a scheme, never a host."""
+
+    method: str
+    path: str
+    query: dict[str, str] = {}
+    query_string: str | None = None
+    headers: dict[str, str] = {}
+    body_b64: str | None = None
+    body: bytes | None = None
+
+
+class Limits(Message):
+    """What this call may use; can only lower the runner's ceilings."""
+
+    timeout_ms: int | None = None
+    memory_mb: int | None = None
+    fuel: int | None = None
+
+
+class User(Message):
+    """The signed-in user on whose behalf the guest runs."""
+
+    user_id: str
+    user_email: str
+    user_name: str
+    user_type: Literal["internal", "client"]
+    client_name: str = ""
+    client_id: str | None = None
+    additional_fields: dict[str, str] = {}
+
+
+class SecretEnvelope(Message):
+    """One sealed secret: `ciphertext_b64` opens only with the runner's key `key_id`."""
+
+    name: str = ""
+    algorithm: str
+    key_id: str
+    version: str = ""
+    expires_at: str | None = None
+    ciphertext_b64: str
+    hosts: tuple[str, ...] = ()
+
+
+class ExecuteRequest(Message):
+    """`POST /v1/execute`."""
+
+    context: Context
+    http: Http
+    limits: Limits = Limits()
+    config: dict[str, str] | None = None
+    providers: tuple[str, ...] = ()
+    egress: tuple[str, ...] = ()
+    user: User | None = None
+    secret_envelopes: tuple[SecretEnvelope, ...] = ()
+    secret_envelope: SecretEnvelope | None = None
+    provider_tokens: dict[str, str] = {}
+    host_token: str | None = None
+    debug: bool = False
+
+    def install_config(self) -> dict[str, str]:
+        """The install's settings, from either place (top level wins)."""
+        if self.config is not None:
+            return self.config
+        return self.context.config or {}
+
+
+class Usage(Message):
+    """What one execution cost. `memory_peak_bytes` is the sandbox's resident growth (approximate)."""
+
+    duration_ms: float = 0.0
+    queue_ms: float = 0.0
+    cpu_ms: float = 0.0
+    memory_peak_bytes: int = 0
+    egress_bytes: int = 0
+    host_calls: int = 0
+    cold: bool = False
+
+
+class ErrorBody(Message):
+    """Why there is no guest answer."""
+
+    code: str
+    message: str
+    blame: Literal["caller", "guest", "host"]
+    started: bool
+
+
+class ExecuteResponse(Message):
+    """The answer of `POST /v1/execute`: a guest's answer, or `error` and no body."""
+
+    status: int
+    headers: dict[str, str] = {}
+    header_list: tuple[tuple[str, str], ...] = ()
+    body_b64: str | None = None
+    body: bytes | None = None
+    error: ErrorBody | None = None
+    usage: Usage = Usage()
+
+
+# ---- prepare ------------------------------------------------------------------------------------------------
+
+
+class PrepareRequest(Message):
+    """`POST /v1/prepare`: make this digest runnable."""
+
+    content_hash: str
+    allow_unused_imports: bool = False
+
+
+class PrepareResponse(Message):
+    """What the compiler found in the bundle and whether native code now stands under `aot/`."""
+
+    content_hash: str
+    component_sha256: str | None
+    imports: tuple[str, ...]
+    exports: tuple[str, ...]
+    initial_memory_bytes: int
+    sizes: dict[str, int]
+    manifest: dict[str, Any]
+    artefact: Literal["compiled", "present", "none"]
+    warnings: tuple[str, ...] = ()
+
+
+# ---- state feed ---------------------------------------------------------------------------------------------
+
+StateKind = Literal["revoked_version", "revoked_key", "disabled_install", "enabled_install", "brake", "ui_live", "ui_gone"]
+
+
+class StateEntry(Message):
+    """One change everyone must know of. `subject` is the id, key id or `extension_id/content_hash` it is about."""
+
+    seq: int
+    kind: StateKind
+    subject: str
+
+
+class StateFeed(Message):
+    """`GET /internal/state?after=N`: the entries after N in order; ask again from `last`."""
+
+    entries: tuple[StateEntry, ...]
+    last: int
+
+
+# ---- codecs -------------------------------------------------------------------------------------------------
+
+_execute_json = msgspec.json.Decoder(ExecuteRequest)
+_execute_msgpack = msgspec.msgpack.Decoder(ExecuteRequest)
+_answer_json = msgspec.json.Decoder(ExecuteResponse)
+_answer_msgpack = msgspec.msgpack.Decoder(ExecuteResponse)
+_json = msgspec.json.Encoder()
+_msgpack = msgspec.msgpack.Encoder()
+
+
+def _body_in(body: bytes | None, body_b64: str | None) -> bytes | None:
+    if body is not None or body_b64 is None:
+        return body
+    try:
+        return base64.b64decode(body_b64, validate=True)
+    except binascii.Error as error:
+        raise InvalidRequest("body_b64 is not base64") from error
+
+
+def decode_execute(data: bytes, content_type: str) -> ExecuteRequest:
+    """The request in `data`; its `http.body` holds the bytes whichever form they came in.
+
+    Raises:
+        InvalidRequest: not decodable (the message names the field), or a content type that is neither JSON nor
+            MessagePack.
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    try:
+        if kind == MSGPACK:
+            return _execute_msgpack.decode(data)
+        if kind == JSON:
+            request = _execute_json.decode(data)
+            body = _body_in(None, request.http.body_b64)
+            return msgspec.structs.replace(request, http=msgspec.structs.replace(request.http, body=body, body_b64=None))
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"the request is not decodable: {error}") from error
+    raise InvalidRequest(f"content-type must be {JSON} or {MSGPACK}")
+
+
+def encode_execute(request: ExecuteRequest, content_type: str = MSGPACK) -> bytes:
+    """The bytes of a request whose `http.body` holds the body."""
+    if content_type == MSGPACK:
+        return _msgpack.encode(_without(request, "body_b64"))
+    return _json.encode(_without(request, "body"))
+
+
+def encode_answer(answer: ExecuteResponse, content_type: str) -> bytes:
+    """The bytes of an answer whose `body` holds the body, in the request's content type."""
+    if content_type == MSGPACK:
+        return _msgpack.encode(_fields(answer, "body_b64"))
+    return _json.encode(_fields(answer, "body"))
+
+
+def decode_answer(data: bytes, content_type: str) -> ExecuteResponse:
+    """The answer in `data`, body in `body`. Raises `msgspec.MsgspecError` when it is not one."""
+    if content_type.startswith(MSGPACK):
+        return _answer_msgpack.decode(data)
+    answer = _answer_json.decode(data)
+    body = _body_in(answer.body, answer.body_b64)
+    return msgspec.structs.replace(answer, body=body, body_b64=None)
+
+
+def _without(request: ExecuteRequest, drop: str) -> dict[str, Any]:
+    fields = _shallow(request)
+    fields["http"] = _fields(request.http, drop)
+    return fields
+
+
+def _shallow(message: Message) -> dict[str, Any]:
+    return {name: getattr(message, name) for name in message.__struct_fields__}
+
+
+def _fields(message: Http | ExecuteResponse, drop: str) -> dict[str, Any]:
+    fields = _shallow(message)
+    if drop == "body" and message.body is not None:
+        fields["body_b64"] = base64.b64encode(message.body).decode()
+    del fields[drop]
+    return fields
