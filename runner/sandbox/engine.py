@@ -20,7 +20,13 @@ from shared.digest import sha256_hex
 from shared.limits import WASM_STACK_MAX_BYTES
 
 CPU_TARGET: Final = "x86_64-unknown-linux-gnu"  # a fixed baseline, never the compiling node's own CPU
-CPU_FLAGS: Final = ("has_sse3", "has_ssse3", "has_sse41", "has_sse42", "has_popcnt")  # x86-64-v2: every server since 2009
+CPU_FLAGS: Final = (
+    "has_sse3",
+    "has_ssse3",
+    "has_sse41",
+    "has_sse42",
+    "has_popcnt",
+)  # x86-64-v2: every server since 2009
 
 _OFF: Final = (
     "wasm_threads",

@@ -1,0 +1,18 @@
+// Builds a guest for StarlingMonkey: node build-starlingmonkey.mjs TOOLCHAIN ENTRY WIT OUTPUT, in the project's folder.
+//
+// The engine's own HTTP is off, because a guest fetches through the world's `http` interface and nothing else.
+// Randomness and clocks stay on: without them `Math.random()` repeats itself in every call and time stands still.
+
+import { writeFile } from 'node:fs/promises';
+import { argv } from 'node:process';
+import { pathToFileURL } from 'node:url';
+
+const [toolchain, sourcePath, witPath, output] = argv.slice(2);
+const { componentize } = await import(pathToFileURL(toolchain));
+const { component } = await componentize({
+  disableFeatures: ['http', 'fetch-event'],
+  sourcePath,
+  witPath,
+  worldName: 'runner',
+});
+await writeFile(output, component);

@@ -1,0 +1,1 @@
+"""The internal listener: execute, health, metrics."""

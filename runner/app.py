@@ -1,0 +1,180 @@
+"""Composition of one worker process: everything is opened here, in order, and closed in reverse. No globals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from runner.aot.loader import ArtefactLoader
+from runner.api.execute import ExecuteDoor, Replay
+from runner.api.execution import ExecutionLimits, Executor
+from runner.api.internal import InternalApp, Readiness
+from runner.assets.app import AssetApp
+from runner.assets.live import LiveUis
+from runner.assets.packs import Packs
+from runner.assets.policy import UiPolicy
+from runner.bundles.archive import Archives
+from runner.bundles.background import Background
+from runner.bundles.cache import DiskCache
+from runner.bundles.objects import Objects, open_objects
+from runner.bundles.statements import Statements
+from runner.clients.compiler import CompilerClient
+from runner.clients.gateway import GatewayClient
+from runner.clients.http import open_session
+from runner.clients.identity import Identity
+from runner.debug.recorder import LogSink
+from runner.metrics import RunnerMetrics
+from runner.sandbox.engine import CPU_TARGET, EngineOptions, engine_id
+from runner.sandbox.fair_queue import FairQueue
+from runner.sandbox.pool import PoolOptions, SandboxPool
+from runner.settings import RunnerSettings
+from runner.state.feed import StateFeedPoller
+from runner.state.trust_watch import watch_trust
+from shared.deadline import Deadline
+from shared.limits import UI_LOOKUPS_PER_S
+from shared.tokens import Verifier
+from shared.trust import TrustStore
+from shared.wit_parser import load_world
+
+PROBE_MS = 500  # readiness asks its dependencies this long at most
+
+
+class Applications(msgspec.Struct, frozen=True):
+    """What one worker serves."""
+
+    internal: InternalApp
+    public: AssetApp
+    draining: asyncio.Event
+
+
+class Health:
+    """What `/readyz` says: ready unless draining, without a sandbox, or without the required wall."""
+
+    def __init__(self, pool: SandboxPool, objects: Objects, feed: StateFeedPoller, metrics: RunnerMetrics) -> None:
+        self._pool, self._objects, self._feed, self._metrics = pool, objects, feed, metrics
+        self.draining = asyncio.Event()
+
+    async def __call__(self) -> Readiness:
+        store = await self._objects.reachable(Deadline.after_ms(PROBE_MS))
+        counts = self._pool.counts()
+        for state, number in counts.items():
+            self._metrics.sandboxes.labels(state).set(number)
+        return Readiness(
+            ready=self._pool.ready.is_set() and not self.draining.is_set(),
+            draining=self.draining.is_set(),
+            wall=self._pool.wall,
+            dependencies={
+                "store": "ok" if store else "degraded",
+                "state_feed": "degraded" if self._feed.stale or not self._feed.first.is_set() else "ok",
+            },
+            sandboxes=counts,
+        )
+
+
+@contextlib.asynccontextmanager
+async def open_runner(settings: RunnerSettings, replay: Replay, slots: int) -> AsyncIterator[Applications]:
+    """The applications of one worker, with all they need; ready when the first sandbox is.
+
+    Args:
+        settings: read once by the process.
+        replay: the supervisor's table of used tokens.
+        slots: guests that may compute at the same time in this worker.
+
+    Raises:
+        TrustFormatError: the trust bundle is missing or not readable.
+    """
+    metrics = RunnerMetrics()
+    engine = EngineOptions(fuel=settings.runner_fuel)
+    trust = TrustStore(settings.signing_trust_bundle)
+    cache = DiskCache(settings.ext_cache_root, settings.ext_cache_max_bytes)
+    async with contextlib.AsyncExitStack() as stack:
+        session = await stack.enter_async_context(open_session(settings))
+        objects = await stack.enter_async_context(open_objects(settings))
+        background = await stack.enter_async_context(Background())
+        await cache.open()
+        identity = Identity(settings.runner_identity_key)
+        gateway = GatewayClient(session, settings.runner_gateway_url, identity)
+        statements = Statements(objects, cache, trust, background)
+        stack.push_async_callback(statements.aclose)
+        loader = ArtefactLoader(
+            statements=statements,
+            cache=cache,
+            objects=objects,
+            compiler=CompilerClient(session, settings.compiler_base_url, identity),
+            keys=settings.runner_aot_public_keys,
+            engine_id=engine_id(engine),
+            cpu_target=CPU_TARGET,
+            background=background,
+            cold_loads=metrics,
+        )
+        stack.push_async_callback(loader.aclose)
+        feed = StateFeedPoller(gateway, trust)
+        pool = SandboxPool(_pool_options(settings), engine)
+        public = await _public(stack, settings, statements, Archives(objects, cache, statements), cache, feed, gateway)
+        executor = Executor(
+            limits=ExecutionLimits(
+                settings.runner_default_timeout_ms, settings.runner_max_timeout_ms, settings.runner_fuel
+            ),
+            trusted=statements,
+            code=loader,
+            state=feed,
+            pool=pool,
+            queue=FairQueue(slots),
+            world=load_world(),
+            sink=LogSink(),
+            metrics=metrics,
+        )
+        verifier = Verifier(settings.runner_gateway_keys, {"runner", f"runner:{settings.runner_instance}"})
+        door = ExecuteDoor(executor, verifier, replay, metrics, settings.runner_service_token)
+        health = Health(pool, objects, feed, metrics)
+        await stack.enter_async_context(_running(pool, feed, trust))
+        yield Applications(InternalApp(door, metrics, health), public, health.draining)
+
+
+def _pool_options(settings: RunnerSettings) -> PoolOptions:
+    workers = settings.runner_workers
+    return PoolOptions(
+        sandbox_max=max(2, settings.runner_sandbox_max // workers),
+        idle_max=max(1, settings.runner_sandbox_idle_max // workers),
+        require_wall=not settings.local,
+    )
+
+
+async def _public(
+    stack: contextlib.AsyncExitStack,
+    settings: RunnerSettings,
+    statements: Statements,
+    archives: Archives,
+    cache: DiskCache,
+    feed: StateFeedPoller,
+    gateway: GatewayClient,
+) -> AssetApp:
+    live = LiveUis(feed, gateway, UI_LOOKUPS_PER_S / settings.runner_workers)
+    stack.push_async_callback(live.aclose)
+    policy = UiPolicy(
+        frame_ancestors=settings.ext_ui_frame_ancestors, replacement=settings.ext_ui_content_security_policy
+    )
+    packs = Packs(statements, archives, cache, policy)
+    stack.push_async_callback(packs.aclose)
+    return AssetApp(live, packs)
+
+
+@contextlib.asynccontextmanager
+async def _running(pool: SandboxPool, feed: StateFeedPoller, trust: TrustStore) -> AsyncIterator[None]:
+    """The tasks that live as long as the worker."""
+    started = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        running = [
+            tasks.create_task(pool.run(started), name="pool"),
+            tasks.create_task(feed.run(), name="state-feed"),
+            tasks.create_task(watch_trust(trust), name="trust"),
+        ]
+        await started.wait()
+        try:
+            yield
+        finally:
+            for task in running:
+                task.cancel()

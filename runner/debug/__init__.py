@@ -1,0 +1,1 @@
+"""Debug events of executions: recorded without ever blocking a guest."""

@@ -1,0 +1,54 @@
+"""The runner's Prometheus metrics: names are contracts, labels are bounded.
+
+Several worker processes share one set through prometheus-client's multiprocess files; the supervisor sets
+`PROMETHEUS_MULTIPROC_DIR` before any worker imports this module, and any worker can answer for all.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS: Final = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_BYTES: Final = tuple(float(1 << shift) for shift in range(20, 29))  # 1 MiB to 256 MiB
+
+
+class RunnerMetrics:
+    """What a runner counts."""
+
+    def __init__(self) -> None:
+        self._multiprocess = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+        self._registry = CollectorRegistry()
+        if self._multiprocess:
+            MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]  # prometheus-client is not typed here
+        own = None if self._multiprocess else self._registry
+        self.requests = Counter("ext_requests_total", "Executions by outcome", ["code", "blame"], registry=own)
+        self.request_seconds = Histogram(
+            "ext_request_seconds", "From the first byte to the answer", registry=own, buckets=_SECONDS
+        )
+        self.queue_seconds = Histogram("ext_queue_seconds", "Waiting for a slot", registry=own, buckets=_SECONDS)
+        self.guest_seconds = Histogram("ext_guest_seconds", "In the sandbox", registry=own, buckets=_SECONDS)
+        self.guest_memory = Histogram(
+            "ext_guest_memory_bytes", "Resident growth of one call", registry=own, buckets=_BYTES
+        )
+        self.sandboxes = Gauge(
+            "ext_sandbox_workers",
+            "Sandbox processes by state",
+            ["state"],
+            registry=own,
+            multiprocess_mode="livesum",
+        )
+        self.cold_loads = Counter("ext_cold_loads_total", "Native code loaded, by where from", ["stage"], registry=own)
+        self.violations = Counter("ext_sandbox_violations_total", "Sandboxes that broke a rule", registry=own)
+
+    def count(self, stage: str) -> None:
+        """One cold load that was served from `stage`: `disk`, `store`, `compiled`."""
+        self.cold_loads.labels(stage).inc()
+
+    def text(self) -> bytes:
+        """The exposition of all workers of this runner."""
+        return generate_latest(self._registry)

@@ -1,0 +1,323 @@
+"""The pool of sandbox processes of one runner worker.
+
+    unbound spare ──first call of a tenant──▶ bound to it ──▶ idle ⇄ running ──▶ dead
+
+No process ever serves two tenants, so even a native escape meets only its own tenant's requests. Spares are forked
+off the request path. Idle bound sandboxes are kept up to a bound, the least recently used goes first. A sandbox maps
+the components its zygote had when it was forked; one that lacks the wanted component is replaced by a fresh fork
+(about 7 ms), never taught a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+import structlog
+
+from runner.sandbox import frames
+from runner.sandbox.engine import EngineOptions
+from runner.sandbox.hardening import REQUIRED
+from runner.sandbox.process import Calls, Died, Outcome, Sandbox
+from runner.sandbox.zygote_client import ZygoteError, ZygoteProcess
+from shared.deadline import Deadline
+from shared.errors import HostError, Overloaded
+from shared.limits import SANDBOX_CALLS_MAX, SANDBOX_IDLE_MAX, SANDBOX_SPARES
+
+LoadCode = Callable[[Deadline], Awaitable[int]]
+"""Gives a descriptor of authenticated native code; the pool closes it."""
+
+RECYCLE_KINDS: Final = frozenset({"interrupt", "unreachable", "response"})
+"""Failures after which the process is as good as before; after any other it is not used again."""
+RESTART_PAUSE_S: Final = 0.5  # between attempts to bring a dead zygote back
+
+_log = structlog.get_logger("sandbox")
+
+
+class PoolOptions(msgspec.Struct, frozen=True):
+    """Sizes of one worker's pool.
+
+    Attributes:
+        sandbox_max: processes in all; `RUNNER_SANDBOX_MAX`.
+        idle_max: bound, idle processes kept; `RUNNER_SANDBOX_IDLE_MAX`.
+        spares: unbound processes kept ready.
+        mapped_max: components the zygote keeps mapped, least recently used goes first.
+        require_wall: refuse to run guests when a required layer of the wall is off.
+    """
+
+    sandbox_max: int
+    idle_max: int = SANDBOX_IDLE_MAX
+    spares: int = SANDBOX_SPARES
+    calls_max: int = SANDBOX_CALLS_MAX
+    mapped_max: int = 64
+    require_wall: bool = True
+
+
+class WallError(HostError):
+    """A required layer of the wall cannot be built here."""
+
+    code, title = "overloaded", "No sandbox can be started"
+
+
+class SandboxPool:
+    """Starts, binds, keeps and ends sandboxes. Use `run` inside the worker's task group."""
+
+    def __init__(self, options: PoolOptions, engine: EngineOptions) -> None:
+        self._options = options
+        self._engine = engine
+        self._zygote: ZygoteProcess | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._mapped: OrderedDict[str, None] = OrderedDict()
+        self._loading: dict[str, asyncio.Future[None]] = {}
+        self._spares: list[Sandbox] = []
+        self._idle: OrderedDict[Sandbox, None] = OrderedDict()
+        self._idle_of: dict[str, list[Sandbox]] = {}
+        self._all: set[Sandbox] = set()
+        self._ending: set[Sandbox] = set()  # killed, their sockets not closed yet
+        self._refilling = False
+        self.wall: dict[str, str] = {}
+        self.ready = asyncio.Event()
+
+    # ---- life -----------------------------------------------------------------------------------------------
+
+    async def run(self, started: asyncio.Event) -> None:
+        """Keep a zygote alive until cancelled; set `started` once the first sandbox is ready."""
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                while True:
+                    await self._run_zygote(started)
+                    await asyncio.sleep(RESTART_PAUSE_S)
+        finally:
+            self._tasks = None
+
+    async def _run_zygote(self, started: asyncio.Event) -> None:
+        try:
+            zygote = await ZygoteProcess.start(self._engine)
+        except (ZygoteError, OSError) as error:
+            _log.error("zygote_failed", reason=str(error))
+            return
+        try:
+            self._zygote = zygote
+            self._mapped.clear()
+            first = await self._fork()
+            self._spares.append(first)
+            self.wall = first.wall
+            self.ready.set()
+            started.set()
+            await asyncio.wait({zygote.ended})
+            _log.error("zygote_ended")
+        except (ZygoteError, OSError, TimeoutError, WallError) as error:
+            _log.error("sandbox_failed", reason=str(error))
+        finally:
+            self.ready.clear()
+            self._zygote = None
+            for sandbox in list(self._all):
+                self._discard(sandbox)
+            await zygote.stop()
+            await asyncio.gather(*(sandbox.wait_closed() for sandbox in self._ending))
+
+    # ---- components -----------------------------------------------------------------------------------------
+
+    def has(self, component: str) -> bool:
+        """Whether the zygote maps `component`."""
+        return component in self._mapped
+
+    async def ensure(self, component: str, load: LoadCode, deadline: Deadline) -> bool:
+        """Have `component` mapped; `load` is called once however many wait. Returns whether it was cold.
+
+        Raises whatever `load` raises, and `Overloaded` when there is no zygote.
+        """
+        if component in self._mapped:
+            self._mapped.move_to_end(component)
+            return False
+        waiting = self._loading.get(component)
+        if waiting is not None:
+            await asyncio.shield(waiting)
+            return True
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loading[component] = future
+        try:
+            await self._map(component, await load(deadline))
+        except BaseException as error:
+            # Those who waited with us try for themselves: this caller's deadline or cancellation is not theirs.
+            future.set_exception(error if isinstance(error, HostError) else Overloaded("loading was interrupted"))
+            future.exception()
+            raise
+        else:
+            future.set_result(None)
+        finally:
+            del self._loading[component]
+        return True
+
+    async def _map(self, component: str, descriptor: int) -> None:
+        try:
+            zygote = self._running_zygote()
+            await zygote.load(component, descriptor)
+        except ZygoteError as error:
+            raise Overloaded(f"the component cannot be mapped: {error}", retry_after_s=1) from error
+        finally:
+            os.close(descriptor)
+        self._mapped[component] = None
+        if len(self._mapped) > self._options.mapped_max:
+            oldest, _ = self._mapped.popitem(last=False)
+            await zygote.unload(oldest)
+        self._retire_spares()
+
+    def _retire_spares(self) -> None:
+        """Spares without the newest component are of little use: fork newer ones in their place."""
+        for sandbox in list(self._spares):
+            self._discard(sandbox)
+        self._refill()
+
+    # ---- sandboxes ------------------------------------------------------------------------------------------
+
+    async def execute(
+        self,
+        tenant: str,
+        frame: frames.Execute,
+        deadline: Deadline,
+        calls: Calls,
+        waiting: Callable[[bool], None],
+    ) -> Outcome:
+        """Run one call in a sandbox of `tenant` that maps `frame.component`.
+
+        Args:
+            waiting: told `True` when the guest starts to wait in a host call, `False` when it goes on.
+
+        Raises:
+            Overloaded: no sandbox could be started.
+        """
+        sandbox = await self._obtain(tenant, frame.component)
+        sandbox.on_waiting = waiting
+        try:
+            outcome = await sandbox.execute(frame, deadline, calls)
+        except BaseException:
+            self._discard(sandbox)
+            raise
+        self._give_back(sandbox, outcome)
+        return outcome
+
+    async def _obtain(self, tenant: str, component: str) -> Sandbox:
+        for sandbox in reversed(self._idle_of.get(tenant, ())):
+            if component in sandbox.components and sandbox.alive:
+                self._leave_idle(sandbox)
+                return sandbox
+        for at, sandbox in enumerate(self._spares):
+            if component in sandbox.components and sandbox.alive:
+                del self._spares[at]
+                sandbox.tenant = tenant
+                self._refill()
+                return sandbox
+        self._make_room()
+        try:
+            sandbox = await self._fork()
+        except (ZygoteError, OSError, TimeoutError) as error:
+            raise Overloaded(f"no sandbox could be started: {error}", retry_after_s=1) from error
+        sandbox.tenant = tenant
+        self._refill()
+        return sandbox
+
+    def _make_room(self) -> None:
+        """End the least recently used idle sandbox when there are as many as there may be."""
+        if len(self._all) < self._options.sandbox_max:
+            return
+        if self._idle:
+            self._discard(next(iter(self._idle)))
+        elif self._spares:
+            self._discard(self._spares[0])
+        else:
+            raise Overloaded(f"{self._options.sandbox_max} sandboxes run already; try again later", retry_after_s=1)
+
+    def _give_back(self, sandbox: Sandbox, outcome: Outcome) -> None:
+        result = outcome.result
+        worn = sandbox.calls_served >= self._options.calls_max
+        broken = isinstance(result, Died) or (isinstance(result, frames.Failed) and result.kind not in RECYCLE_KINDS)
+        if worn or broken or not sandbox.alive:
+            self._discard(sandbox)
+            return
+        self._idle[sandbox] = None
+        self._idle_of.setdefault(sandbox.tenant or "", []).append(sandbox)
+        if len(self._idle) > self._options.idle_max:
+            self._discard(next(iter(self._idle)))
+
+    def _leave_idle(self, sandbox: Sandbox) -> None:
+        if sandbox not in self._idle:
+            return
+        del self._idle[sandbox]
+        tenant = sandbox.tenant or ""
+        siblings = self._idle_of[tenant]
+        siblings.remove(sandbox)
+        if not siblings:
+            del self._idle_of[tenant]
+
+    def _discard(self, sandbox: Sandbox) -> None:
+        self._forget(sandbox)
+        if sandbox.close():
+            self._ending.add(sandbox)
+
+    def _closed(self, sandbox: Sandbox) -> None:
+        self._ending.discard(sandbox)
+        self._forget(sandbox)
+
+    def _forget(self, sandbox: Sandbox) -> None:
+        self._all.discard(sandbox)
+        self._leave_idle(sandbox)
+        if sandbox in self._spares:
+            self._spares.remove(sandbox)
+            self._refill()
+
+    def _running_zygote(self) -> ZygoteProcess:
+        if self._zygote is None:
+            raise ZygoteError("the zygote is being restarted")
+        return self._zygote
+
+    async def _fork(self) -> Sandbox:
+        zygote = self._running_zygote()
+        components = frozenset(self._mapped)
+        forked = await zygote.fork()
+        sandbox = Sandbox(forked, zygote, components)
+        self._all.add(sandbox)
+        sandbox.on_closed = self._closed
+        try:
+            loop = asyncio.get_running_loop()
+            await loop.create_unix_connection(lambda: sandbox, sock=forked.connection)
+            await sandbox.ready()
+            self._check_wall(sandbox)
+        except BaseException:
+            self._discard(sandbox)
+            raise
+        return sandbox
+
+    def _check_wall(self, sandbox: Sandbox) -> None:
+        missing = sorted(name for name in REQUIRED if sandbox.wall.get(name) != "on")
+        if missing and self._options.require_wall:
+            shown = ", ".join(f"{name} ({sandbox.wall.get(name, 'not built')})" for name in missing)
+            raise WallError(f"required layers of the sandbox are missing: {shown}")
+
+    def _refill(self) -> None:
+        if self._refilling or self._tasks is None or not self.ready.is_set():
+            return
+        if len(self._spares) >= self._options.spares:
+            return
+        self._refilling = True
+        self._tasks.create_task(self._fork_spares(), name="spares")
+
+    async def _fork_spares(self) -> None:
+        try:
+            while len(self._spares) < self._options.spares and self.ready.is_set():
+                if len(self._all) >= self._options.sandbox_max:
+                    return
+                self._spares.append(await self._fork())
+        except (ZygoteError, OSError, TimeoutError, WallError) as error:
+            _log.warning("spare_failed", reason=str(error))
+        finally:
+            self._refilling = False
+
+    def counts(self) -> dict[str, int]:
+        """Processes by state, for `ext_sandbox_workers`."""
+        idle, spare = len(self._idle), len(self._spares)
+        return {"idle": idle, "spare": spare, "busy": max(0, len(self._all) - idle - spare)}

@@ -1,0 +1,250 @@
+"""One sandbox as the worker sees it: a hostile process behind a socket.
+
+Every frame is checked for kind, turn and size; whatever does not fit kills the process. Time is kept here as well:
+at the deadline plus a grace the process is killed, whatever it is doing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from runner.sandbox import frames
+from runner.sandbox.zygote_client import ForkedSandbox, ZygoteProcess
+from shared.deadline import Deadline
+from shared.debug_event import Level, Stream
+from shared.limits import KILL_GRACE_MS, LOG_EVENT_MAX_BYTES, LOG_EXECUTION_MAX_BYTES
+
+PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+READY_MAX_S: Final = 5.0  # fork to ready takes 7 ms
+_LOG_SLACK: Final = 2  # an honest sandbox stays below the limit by itself; twice that is an attack
+
+
+class Calls(Protocol):
+    """What an execution offers its guest, from the worker's side."""
+
+    def log(self, level: Level, stream: Stream, message: str, truncated: bool) -> None:
+        """Take one line."""
+        ...
+
+    async def answer(self, interface: str, function: str, arguments: list[Any]) -> Any:
+        """The value for one host call; never raises."""
+        ...
+
+
+class Died(msgspec.Struct, frozen=True):
+    """The process ended during a call: by itself, by a signal, at the deadline, or for breaking the protocol."""
+
+    status: int | None
+    timed_out: bool = False
+    violation: str = ""
+
+    def signal(self) -> int | None:
+        """The signal that ended it, if one did."""
+        return os.WTERMSIG(self.status) if self.status is not None and os.WIFSIGNALED(self.status) else None
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How one execution ended, and what the process held at that moment."""
+
+    result: frames.Done | frames.Failed | Died
+    memory_grown_bytes: int
+
+
+class Sandbox(asyncio.Protocol):
+    """One process; bound to one tenant by the pool, runs one execution at a time."""
+
+    def __init__(self, forked: ForkedSandbox, zygote: ZygoteProcess, components: frozenset[str]) -> None:
+        self.pid = forked.pid
+        self.components = components
+        self.tenant: str | None = None
+        self.calls_served = 0
+        self.wall: dict[str, str] = {}
+        self._pidfd = forked.pidfd
+        self._zygote = zygote
+        self._loop = asyncio.get_running_loop()
+        self._reader = frames.FrameReader()
+        self._transport: asyncio.Transport | None = None
+        self._ready: asyncio.Future[frames.Ready] = self._loop.create_future()
+        self._closed: asyncio.Future[None] = self._loop.create_future()
+        self._result: asyncio.Future[frames.Done | frames.Failed | None] | None = None
+        self._execution: Calls | None = None
+        self._host_call: asyncio.Task[None] | None = None
+        self._seq = 0
+        self._log_bytes = 0
+        self._violation = ""
+        self._timed_out = False
+        self._closing = False
+        self._statm = os.open(f"/proc/{forked.pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
+        self._rss_before = 0
+        self.waiting = False
+        self.on_waiting: Callable[[bool], None] | None = None
+        self.on_closed: Callable[[Sandbox], None] | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can take another call."""
+        return not self._closed.done() and not self._violation
+
+    async def ready(self) -> None:
+        """Wait until the wall stands. Raises `TimeoutError` or `ConnectionError`."""
+        async with asyncio.timeout(READY_MAX_S):
+            either: set[asyncio.Future[Any]] = {self._ready, self._closed}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not self._ready.done():
+            raise ConnectionError("the sandbox died before it was ready")
+        self.wall = self._ready.result().wall
+
+    async def execute(self, frame: frames.Execute, deadline: Deadline, calls: Calls) -> Outcome:
+        """Run one call to its end. The process is dead afterwards when the result is `Died`."""
+        self._seq = frame.seq
+        self._execution = calls
+        self._log_bytes = 0
+        self._timed_out = False
+        self._result = self._loop.create_future()
+        self._rss_before = self._rss()
+        timer = self._loop.call_later(deadline.remaining_s() + KILL_GRACE_MS / 1000, self._kill_late)
+        try:
+            self._write(frame)
+            result = await self._result
+        except BaseException:  # cancelled: the caller is gone, and so must the guest be
+            self.kill()
+            raise
+        finally:
+            timer.cancel()
+            self._stop_host_call()
+            self._execution = None
+            self._result = None
+        grown = max(0, self._rss() - self._rss_before)
+        self.calls_served += 1
+        if result is None:
+            status = await self._zygote.status_of(self.pid)
+            return Outcome(Died(status, self._timed_out, self._violation), grown)
+        if isinstance(result, frames.Failed):
+            self._write(frames.Release(frame.seq))
+        return Outcome(result, grown)
+
+    def kill(self) -> None:
+        """End the process now. Harmless when it is dead."""
+        try:
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        except OSError:  # it is dead already, or the descriptor is closed because it is
+            return
+
+    def close(self) -> bool:
+        """Kill it and close its socket; whether there was anything left to close."""
+        if self._closed.done():
+            return False
+        self._closing = True
+        self.kill()
+        if self._transport is not None:
+            self._transport.abort()
+        return True
+
+    async def wait_closed(self) -> None:
+        """Wait until its socket is closed."""
+        await asyncio.wait({self._closed})
+
+    # ---- asyncio.Protocol -----------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # a stream socket has a full transport
+        if self._closing:
+            transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        if self._violation:
+            return
+        try:
+            for body in self._reader.feed(data):
+                self._take(frames.decode_from_sandbox(body))
+        except (frames.FrameError, msgspec.MsgspecError) as error:
+            self._break(f"not a frame: {error}")
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio.Protocol's signature
+        os.close(self._pidfd)
+        os.close(self._statm)
+        self._pidfd = self._statm = -1
+        self._stop_host_call()
+        if self._result is not None and not self._result.done():
+            self._result.set_result(None)
+        if not self._closed.done():
+            self._closed.set_result(None)
+        if self.on_closed is not None:
+            self.on_closed(self)
+
+    def _take(self, frame: frames.FromSandbox) -> None:
+        if isinstance(frame, frames.Ready):
+            if self._ready.done():
+                self._break("ready twice")
+            else:
+                self._ready.set_result(frame)
+            return
+        running = self._result is not None and not self._result.done()
+        if not running or frame.seq != self._seq:
+            self._break("a frame out of turn")
+        elif isinstance(frame, frames.Log):
+            self._take_log(frame)
+        elif isinstance(frame, frames.HostCall):
+            self._start_host_call(frame)
+        elif self._host_call is not None:
+            self._break("an answer while a host call waits")
+        elif self._result is not None:
+            self._result.set_result(frame)
+
+    def _take_log(self, frame: frames.Log) -> None:
+        self._log_bytes += len(frame.message)
+        if len(frame.message) > LOG_EVENT_MAX_BYTES or self._log_bytes > _LOG_SLACK * LOG_EXECUTION_MAX_BYTES:
+            self._break("more log than a sandbox sends")
+        elif self._execution is not None:
+            self._execution.log(frame.level, frame.stream, frame.message, frame.truncated)
+
+    def _start_host_call(self, frame: frames.HostCall) -> None:
+        if self._host_call is not None or self._execution is None:
+            self._break("two host calls at once")
+            return
+        self._host_call = self._loop.create_task(self._answer(self._execution, frame), name="host-call")
+        self._set_waiting(True)
+
+    async def _answer(self, calls: Calls, frame: frames.HostCall) -> None:
+        value = await calls.answer(frame.interface, frame.function, frame.arguments)
+        self._host_call = None
+        self._set_waiting(False)
+        self._write(frames.Reply(frame.seq, value))
+
+    def _stop_host_call(self) -> None:
+        if self._host_call is not None:
+            self._host_call.cancel()
+            self._host_call = None
+        self._set_waiting(False)
+
+    def _set_waiting(self, waiting: bool) -> None:
+        if waiting != self.waiting:
+            self.waiting = waiting
+            if self.on_waiting is not None:
+                self.on_waiting(waiting)
+
+    def _break(self, why: str) -> None:
+        self._violation = why
+        self.kill()
+
+    def _kill_late(self) -> None:
+        self._timed_out = True
+        self.kill()
+
+    def _write(self, frame: frames.ToSandbox) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(frames.encode(frame))
+
+    def _rss(self) -> int:
+        if self._statm < 0:
+            return 0
+        try:
+            return int(os.pread(self._statm, 128, 0).split()[1]) * PAGE_BYTES
+        except (OSError, IndexError):  # the process is gone: it holds nothing
+            return 0

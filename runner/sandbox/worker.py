@@ -1,0 +1,110 @@
+"""The life of a sandbox process after its fork: wall, warm-up, filter, then frames until it dies.
+
+Warm-up runs our own self-test component, so no guest instruction ever executes before the filter is in place. It
+also proves the codec against a real instance: a sandbox that cannot echo is never announced as ready.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from wasmtime import Engine
+
+from runner.sandbox import frames
+from runner.sandbox.channel import Channel
+from runner.sandbox.guest import GuestCall, Handler, LoadedComponent
+from runner.sandbox.guest_host import GuestHost
+from runner.sandbox.hardening import Wall
+from runner.sandbox.linking import GuestLinker, HostCall
+from runner.sandbox.ticker import Ticker
+from shared.wit_types import World
+
+SELF_TEST_MEMORY_BYTES = 1 << 20  # sixteen pages; the component needs one
+SELF_TEST_TIMEOUT_MS = 1_000
+
+
+class SelfTestError(Exception):
+    """The codec or the engine does not do what it must in this process."""
+
+
+class HostSlot:
+    """Stands in for the host while the zygote links; each forked sandbox puts its own host in."""
+
+    def __init__(self) -> None:
+        self.call: HostCall = _nobody
+
+    def __call__(self, *arguments: object) -> object:
+        return self.call(*arguments)  # type: ignore[arg-type]  # same signature, one hop
+
+
+def _nobody(*_arguments: object) -> object:
+    raise RuntimeError("a host call before the sandbox was ready")
+
+
+class Inherited:
+    """What the zygote made before forking: engine, linker, codec, mapped components."""
+
+    def __init__(self, engine: Engine, world: World, selftest: LoadedComponent) -> None:
+        self.engine = engine
+        self.slot = HostSlot()
+        self.linker = GuestLinker(engine, world, self.slot)
+        self.handler = Handler(world.exports[0])
+        self.selftest = selftest
+        self.components: dict[str, LoadedComponent] = {}
+
+
+def serve(inherited: Inherited, connection: socket.socket, zygote: int) -> None:
+    """Run as a sandbox on `connection`; never returns normally while the parent lives."""
+    wall = Wall()
+    wall.before_threads(zygote)
+    ticker = Ticker(inherited.engine)
+    ticker.start()
+    channel = Channel(connection)
+    host = GuestHost(channel)
+    inherited.slot.call = host.call
+    call = GuestCall(inherited.engine, inherited.linker, inherited.handler, host, ticker)
+    _self_test(call, inherited.selftest)
+    wall.after_warm_up()
+    channel.send(frames.Ready(os.getpid(), wall.layers))
+    while True:
+        frame = channel.receive()
+        if not isinstance(frame, frames.Execute):
+            os._exit(2)
+        loaded = inherited.components.get(frame.component)
+        if loaded is None:
+            os._exit(3)
+        outcome = call.run(frame, loaded)
+        _answer(channel, outcome)
+        if isinstance(outcome, frames.Failed):
+            channel.receive()  # Release: the parent has measured this process
+        call.close()
+
+
+def _answer(channel: Channel, outcome: frames.Done | frames.Failed) -> None:
+    try:
+        channel.send(outcome)
+    except frames.FrameError as error:
+        channel.send(frames.Failed(outcome.seq, "response", str(error), outcome.cpu_us, outcome.host_calls))
+
+
+def _self_test(call: GuestCall, selftest: LoadedComponent) -> None:
+    body, headers = bytes(range(256)), [("x-self-test", "äöü")]
+    frame = frames.Execute(
+        seq=0,
+        component="",
+        timeout_ms=SELF_TEST_TIMEOUT_MS,
+        memory_bytes=SELF_TEST_MEMORY_BYTES,
+        context=("request", "tenant", "extension", None, None),
+        method="POST",
+        url="/echo",
+        headers=headers,
+        body=body,
+        capabilities=(),
+        user="not-available",
+        config=[],
+    )
+    outcome = call.run(frame, selftest)
+    call.close()
+    if not isinstance(outcome, frames.Done) or (outcome.status, outcome.headers, outcome.body) != (200, headers, body):
+        raise SelfTestError(f"the self-test answered {outcome}")

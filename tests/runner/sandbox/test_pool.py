@@ -1,0 +1,207 @@
+"""Sandbox processes: what a guest may do to itself, to its process, and never to anyone else."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from runner.sandbox import frames
+from runner.sandbox.hardening import REQUIRED
+from runner.sandbox.pool import PoolOptions
+from runner.sandbox.process import Died, Outcome
+from shared.errors import Overloaded
+from tests.runner.sandbox.driving import Driver, Recorded, running_pool, until
+
+
+def done(outcome: Outcome) -> frames.Done:
+    assert isinstance(outcome.result, frames.Done), outcome
+    return outcome.result
+
+
+def failed(outcome: Outcome) -> frames.Failed:
+    assert isinstance(outcome.result, frames.Failed), outcome
+    return outcome.result
+
+
+async def test_a_guest_answers_with_the_bytes_it_was_given(driver: Driver) -> None:
+    body = bytes(range(256)) * 17
+    answer = done(await driver.call(body=body, headers=[("x-ü", "ä"), ("empty", "")]))
+    assert (answer.status, answer.headers, answer.body) == (200, [("x-ü", "ä"), ("empty", "")], body)
+
+
+async def test_no_body_and_an_empty_body_are_different_things(driver: Driver) -> None:
+    assert done(await driver.call(body=None)).body is None
+    assert done(await driver.call(body=b"")).body == b""
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [("/loop", "interrupt"), ("/trap", "unreachable"), ("/stack", "stack"), ("/read", "trap"), ("/divide", "trap")],
+)
+async def test_a_guest_that_fails_is_told_apart_and_the_next_call_works(driver: Driver, url: str, kind: str) -> None:
+    assert failed(await driver.call(url, timeout_ms=300)).kind == kind
+    assert done(await driver.call()).status == 200
+
+
+async def test_a_memory_bomb_is_refused_memory_and_the_growth_is_seen(driver: Driver) -> None:
+    outcome = await driver.call("/bomb", memory_mb=32)
+    assert failed(outcome).kind == "unreachable"
+    assert outcome.memory_grown_bytes > 0.8 * (32 << 20)
+
+
+async def test_an_endless_loop_ends_within_fifty_milliseconds_of_its_deadline(driver: Driver) -> None:
+    await driver.call()
+    started = time.monotonic()
+    failed(await driver.call("/loop", timeout_ms=200))
+    assert 0.19 < time.monotonic() - started < 0.3
+
+
+async def test_a_guest_blocked_in_a_host_call_is_killed_at_its_deadline(driver: Driver) -> None:
+    calls = Recorded()
+    calls.gate = asyncio.Event()
+    outcome = await driver.call("/host", timeout_ms=200, calls=calls, grants=("cap:storage.kv",))
+    assert isinstance(outcome.result, Died)
+    assert outcome.result.timed_out
+    assert outcome.result.signal() == signal.SIGKILL
+    assert done(await driver.call()).status == 200
+
+
+async def test_a_granted_host_call_is_asked_of_the_worker(driver: Driver) -> None:
+    calls = Recorded()
+    assert done(await driver.call("/host", calls=calls, grants=("cap:storage.kv",))).status == 299
+    assert calls.asked == [("storage", "get", ["one", "line"])]
+
+
+async def test_a_denied_host_call_is_answered_inside_and_names_the_grant(driver: Driver) -> None:
+    calls = Recorded()
+    assert done(await driver.call("/host", calls=calls)).status == 299
+    assert calls.asked == []
+    assert calls.lines == [
+        ("warn", "system", "storage.get: denied; granting cap:storage.kv to this install would allow it")
+    ]
+
+
+async def test_waiting_in_a_host_call_is_announced_and_taken_back(driver: Driver) -> None:
+    told: list[bool] = []
+    await driver.call("/host", grants=("cap:storage.kv",), waiting=told.append)
+    assert told == [True, False]
+
+
+async def test_a_log_line_arrives_before_the_answer(driver: Driver) -> None:
+    calls = Recorded()
+    await driver.call("/info", calls=calls)
+    assert calls.lines == [("info", "log", "one line")]
+
+
+async def test_a_flood_of_lines_ends_in_one_marker_and_silence(driver: Driver) -> None:
+    calls = Recorded()
+    failed(await driver.call("/w", timeout_ms=1500, calls=calls))
+    assert sum(len(line[2]) for line in calls.lines) < 1.1 * (1 << 20)
+    assert [line[1] for line in calls.lines].count("system") <= 1
+
+
+async def test_a_sandbox_killed_from_outside_costs_one_call_and_the_next_succeeds(driver: Driver) -> None:
+    calls = Recorded()
+    calls.gate = asyncio.Event()
+    running = asyncio.create_task(driver.call("/host", calls=calls, grants=("cap:storage.kv",)))
+    await until(lambda: bool(calls.asked))
+    (busy,) = [sandbox for sandbox in driver.pool._all if sandbox.tenant == "acme"]
+    os.kill(busy.pid, signal.SIGKILL)
+    outcome = await running
+    assert isinstance(outcome.result, Died)
+    assert not outcome.result.timed_out
+    assert done(await driver.call()).status == 200
+
+
+async def test_a_sandbox_serves_one_tenant_for_life(driver: Driver) -> None:
+    served: dict[int, set[str]] = {}
+    for tenant in ("acme", "globex", "initech", "acme", "globex", "initech"):
+        done(await driver.call(tenant=tenant))
+        for sandbox in driver.pool._all:
+            if sandbox.tenant is not None:
+                served.setdefault(sandbox.pid, set()).add(sandbox.tenant)
+    assert len(served) == 3
+    assert all(len(tenants) == 1 for tenants in served.values())
+
+
+async def test_the_same_tenant_meets_its_sandbox_again(driver: Driver) -> None:
+    for _ in range(5):
+        done(await driver.call())
+    assert [sandbox.calls_served for sandbox in driver.pool._all if sandbox.tenant == "acme"] == [5]
+
+
+async def test_idle_sandboxes_are_bounded_and_the_oldest_goes_first(driver: Driver) -> None:
+    for tenant in ("a", "b", "c", "d", "e", "f"):
+        done(await driver.call(tenant=tenant))
+    assert [sandbox.tenant for sandbox in driver.pool._idle] == ["c", "d", "e", "f"]
+
+
+async def test_a_full_pool_of_busy_sandboxes_refuses_with_a_retry_time(behaviours: bytes) -> None:
+    async with running_pool(PoolOptions(sandbox_max=2, spares=0)) as pool:
+        driver = Driver(pool, behaviours)
+        calls = Recorded()
+        calls.gate = asyncio.Event()
+        busy = [
+            asyncio.create_task(driver.call("/host", tenant=tenant, calls=calls, grants=("cap:storage.kv",)))
+            for tenant in ("a", "b")
+        ]
+        await until(lambda: len(calls.asked) == 2)
+        with pytest.raises(Overloaded) as refused:
+            await driver.call(tenant="c")
+        assert refused.value.retry_after_s == 1
+        calls.gate.set()
+        assert [done(await task).status for task in busy] == [299, 299]
+
+
+async def test_a_cancelled_call_leaves_no_process_behind(driver: Driver) -> None:
+    await driver.call()
+    (sandbox,) = [known for known in driver.pool._all if known.tenant == "acme"]
+    running = asyncio.create_task(driver.call("/loop"))
+    await until(lambda: sandbox._result is not None)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await sandbox.wait_closed()
+    assert sandbox not in driver.pool._all
+    assert done(await driver.call()).status == 200
+
+
+async def test_the_required_wall_stands_in_every_sandbox(driver: Driver) -> None:
+    await driver.call()
+    for sandbox in [known for known in driver.pool._all if known.tenant == "acme"]:
+        assert {name for name in REQUIRED if sandbox.wall.get(name) != "on"} == set()
+
+
+async def test_a_sandbox_holds_its_socket_its_timer_and_sealed_images_only(driver: Driver) -> None:
+    await driver.call()
+    (sandbox,) = [known for known in driver.pool._all if known.tenant == "acme"]
+    held = sorted(os.readlink(entry) for entry in Path(f"/proc/{sandbox.pid}/fd").iterdir())
+    kinds = {name.split(":")[0].removeprefix("/") for name in held}
+    assert kinds <= {"socket", "anon_inode", "memfd", "dev/null"}
+    assert sum(name.startswith("socket") for name in held) == 1
+
+
+async def test_no_sandbox_outlives_its_pool(behaviours: bytes) -> None:
+    async with running_pool(PoolOptions(sandbox_max=4)) as pool:
+        await Driver(pool, behaviours).call()
+        pids = [sandbox.pid for sandbox in pool._all]
+        sandboxes = list(pool._all)
+    for sandbox in sandboxes:
+        await sandbox.wait_closed()
+    assert pids
+    await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+
+
+async def test_a_dead_zygote_is_replaced(driver: Driver) -> None:
+    await driver.call()
+    zygote = driver.pool._zygote
+    assert zygote is not None
+    zygote._process.kill()
+    await asyncio.wait({zygote.ended})
+    await until(lambda: driver.pool._zygote is not zygote and driver.pool.ready.is_set())
+    assert done(await driver.call()).status == 200
