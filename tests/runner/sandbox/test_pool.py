@@ -23,6 +23,10 @@ def done(outcome: Outcome) -> frames.Done:
     return outcome.result
 
 
+def descriptors(pid: int) -> list[str]:
+    return sorted(str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir())
+
+
 def failed(outcome: Outcome) -> frames.Failed:
     assert isinstance(outcome.result, frames.Failed), outcome
     return outcome.result
@@ -180,7 +184,7 @@ async def test_the_required_wall_stands_in_every_sandbox(driver: Driver) -> None
 async def test_a_sandbox_holds_its_socket_its_timer_and_sealed_images_only(driver: Driver) -> None:
     await driver.call()
     (sandbox,) = [known for known in driver.pool._all if known.tenant == "acme"]
-    held = sorted(os.readlink(entry) for entry in Path(f"/proc/{sandbox.pid}/fd").iterdir())
+    held = descriptors(sandbox.pid)
     kinds = {name.split(":")[0].removeprefix("/") for name in held}
     assert kinds <= {"socket", "anon_inode", "memfd", "dev/null"}
     assert sum(name.startswith("socket") for name in held) == 1
