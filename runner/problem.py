@@ -47,7 +47,11 @@ class _Problem(msgspec.Struct, frozen=True):
 
 
 def decode(body: bytes) -> PlatformError:
-    """The error another of our services answered with. Raises `msgspec.MsgspecError` when `body` is none."""
+    """The error another of our services answered with.
+
+    Raises:
+        msgspec.MsgspecError, UnicodeDecodeError: `body` is none.
+    """
     found = msgspec.json.decode(body, type=_Problem)
     extra: dict[str, Any] = {} if found.path is None else {"path": found.path}
     return by_code(found.code)(found.detail, **extra)

@@ -4,7 +4,8 @@
     ├── CallerError    the request is at fault
     │   ├── Unauthorized · Unauthenticated · InvalidSession · TenantMismatch · Forbidden
     │   ├── InvalidRequest · MissingRoutingHeaders · RoutingMismatch · UnknownCapabilities · InvalidPath
-    │   ├── PayloadTooLarge · NotFound · MethodNotAllowed · BundleNotFound · NotInstalled
+    │   ├── PayloadTooLarge · HeadersTooLarge · RequestTimeout
+    │   ├── NotFound · MethodNotAllowed · BundleNotFound · NotInstalled
     │   ├── ExtensionDisabled · EndpointNotFound · AmbiguousExtension · VersionExists · Conflict
     │   ├── RateLimited · QuotaExceeded · TenantOverConcurrency
     │   └── BundleRefused      what a publisher uploaded is not acceptable
@@ -130,6 +131,14 @@ class InvalidPath(CallerError):
 
 class PayloadTooLarge(CallerError):
     code, status, title = "payload_too_large", 413, "The body is larger than the limit"
+
+
+class HeadersTooLarge(CallerError):
+    code, status, title = "headers_too_large", 431, "The header block is larger than the limit"
+
+
+class RequestTimeout(CallerError):
+    code, status, title = "request_timeout", 408, "The request did not arrive in time"
 
 
 class NotFound(CallerError):

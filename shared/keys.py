@@ -58,6 +58,8 @@ class PrivateKey:
     """An Ed25519 private key. Its `repr` shows the key id only."""
 
     def __init__(self, seed: bytes) -> None:
+        if len(seed) != 32:
+            raise KeyFormatError("an Ed25519 private key has a seed of 32 bytes")
         self._key = SigningKey(seed)
         self._seed = seed
         self.public = PublicKey(bytes(self._key.verify_key))

@@ -26,6 +26,18 @@ GATEWAY_GRACE_MS: Final = 500  # the gateway waits this much longer, so that `gu
 TOKEN_LIFETIME_MAX_S: Final = 60  # an execute or identity token; long enough for a queue, short enough to leak
 HOST_TOKEN_GRACE_S: Final = 5  # a host token outlives its call's deadline by this
 CLOCK_SKEW_S: Final = 60  # between gateway and runner (fault F25)
+BODY_READ_MAX_MS: Final = 30_000  # 10 MiB at 3 Mbit/s; a body that trickles in slower is an attack or a lost client
+RUNNER_CONNECT_MAX_MS: Final = 1_000  # inside one cluster; a runner that does not accept by then is down
+RUNNER_CONNECTIONS_MAX: Final = 1_024  # of one gateway process to all runners; beyond, calls wait for a free one
+RUNNER_KEEPALIVE_S: Final = 4  # an idle connection; below Hypercorn's 5 s, so that the server never closes first
+RUNNER_DOWN_S: Final = 2  # a runner that refused a connection is asked last for this long
+RUNNER_RESOLVE_S: Final = 5  # how often a runner name is looked up again
+RUNNER_RETRY_SHARE: Final = 0.1  # of calls that may be repeated, so that a fault is not amplified
+AUDIT_OPEN_MAX_MS: Final = 1_500  # then the log counts as unreachable; nobody hangs longer than 2 s (fault F17)
+AUDIT_BATCH_MAX_ROWS: Final = 512  # rows of one commit; a statement stays below 1 MiB
+AUDIT_CLOSE_QUEUE_MAX_ROWS: Final = 20_000  # closings waiting for a database that is away: 20 MiB, 20 s at 1,000/s
+EXECUTION_LOST_GRACE_S: Final = 15  # beyond its deadline an open row's caller is dead: grace and closing need 3 s
+EXECUTION_REAP_S: Final = 10  # how often a gateway looks for such rows; `lost` is promised within 60 s
 
 # ---- one guest ----------------------------------------------------------------------------------------------
 MEMORY_DEFAULT_MB: Final = 64  # three times what the largest toolchain's hello needs
@@ -37,6 +49,10 @@ STORE_MAX_MEMORIES: Final = 16  # adapters bring their own
 TABLE_MAX_ELEMENTS: Final = 200_000  # StarlingMonkey's function table holds about 20,000
 LOG_EVENT_MAX_BYTES: Final = 8 * KIB  # one line of a person's attention (RUNNER_DEBUG_MAX_EVENT_BYTES)
 LOG_EXECUTION_MAX_BYTES: Final = 1 * MIB  # then one marker and silence
+
+# ---- egress -------------------------------------------------------------------------------------------------
+EGRESS_REDIRECTS_MAX_COUNT: Final = 5  # hops a guest may ask for; each is a whole decision again
+EGRESS_HEADER_BLOCK_MAX_BYTES: Final = 64 * KIB  # names and values together, either way
 
 # ---- between the runner and a sandbox -----------------------------------------------------------------------
 FRAME_MAX_BYTES: Final = 12 * MIB  # one body of 10 MiB with its headers, raw
@@ -56,29 +72,79 @@ BUNDLE_MAX_FILES: Final = 10_000  # a large single-page application has about 2,
 BUNDLE_FILE_MAX_BYTES: Final = 64 * MIB  # one asset
 COMPONENT_MAX_BYTES: Final = 128 * MIB  # seven times componentize-py's
 BUNDLE_NAME_PART_MAX_BYTES: Final = 255  # NAME_MAX of every file system we write to
-BUNDLE_NAME_MAX_BYTES: Final = 1_024
+BUNDLE_NAME_MAX_BYTES: Final = 1_024  # a whole path; a quarter of PATH_MAX, so that a cache root fits before it
 ZSTD_WINDOW_MAX_BYTES: Final = 128 * MIB  # memory a decompressor must set aside
 ZSTD_RATIO_MAX: Final = 200  # text compresses 10×, zeros 10,000×
 MANIFEST_MAX_BYTES: Final = 1 * MIB  # the largest useful one is 50 KiB
+MANIFEST_MAX_DEPTH: Final = 16  # nesting; our own structs need 6
+MANIFEST_LIST_MAX_COUNT: Final = 256  # endpoints, hosts, secrets, topics: a person must be able to read the consent
+MANIFEST_TEXT_MAX_CHARS: Final = 4_000  # a description, a reason
+MANIFEST_VIOLATIONS_MAX_COUNT: Final = 100  # reported at once; then "and more"
+BUNDLE_TAR_PADDING_MAX_BYTES: Final = 20 * KIB  # zeros behind the end mark: tar programs fill 10 KiB records
+ZSTD_RATIO_FREE_BYTES: Final = 1 * MIB  # unpacked; below it no ratio can hurt, and a few empty files exceed 200
+ZSTD_BLOCKS_MAX_COUNT: Final = 131_072  # 512 MiB in full blocks are 4,096; an empty one costs 3 bytes and our time
 SIGNATURE_MAX_BYTES: Final = 64 * KIB  # a DSSE envelope with dozens of signatures
+TRUST_MAX_BYTES: Final = 1 * MIB  # SIGNING_TRUST_BUNDLE: some thousand keys
+WIT_JSON_MAX_BYTES: Final = 16 * MIB  # the interface of a component as JSON; componentize-py's has 0.1 MiB
+WASM_SKELETON_MAX_BYTES: Final = 32 * MIB  # a component as text without function bodies; componentize-py's has 2 MiB
+
+# ---- building guests ----------------------------------------------------------------------------------------
+BUILD_MAX_S: Final = 300  # componentize-js takes 28 s on two busy cores; ten times that is a hang
+BUILD_OUTPUT_TAIL_BYTES: Final = 8 * KIB  # of a failed toolchain's output: the message and the stack below it
+TOOL_VERSION_MAX_S: Final = 10  # a program that only has to say its version
 
 # ---- assets, caches, feeds ----------------------------------------------------------------------------------
 NEGATIVE_CACHE_S: Final = 5  # a missing digest is asked for at most this often
 INSTALL_CACHE_S: Final = 5  # a resolved install
-INSTALL_NEGATIVE_CACHE_S: Final = 1
+INSTALL_STALE_MAX_S: Final = 60  # how long EXT_AUDIT_MODE=best-effort serves what it knew while PostgreSQL is away
+INSTALL_CACHE_MAX_COUNT: Final = 10_000  # entries of one gateway process, about 4 KiB each
+INSTALL_NEGATIVE_CACHE_S: Final = 1  # who has just installed something tries it at once
 STATE_POLL_S: Final = 1  # a revocation must act everywhere within 5 s
 STATE_SILENT_S: Final = 30  # then EXT_STALE_MODE decides
 UI_LOOKUPS_PER_S: Final = 20  # unknown digests asked of the gateway by one runner
 PREPARE_MAX_S: Final = 120  # one compilation
 CACHE_MAX_BYTES: Final = 10 * GIB  # EXT_CACHE_MAX_BYTES: a node's disk, not its tenants, decides
 AUDIT_CLOSE_MAX_MS: Final = 1_000  # closing rows are written behind the answer, at most this late
-IFRAME_SESSION_MAX_S: Final = 600
+IFRAME_SESSION_MAX_S: Final = 600  # then the page asks for another; a stolen one is worth ten minutes
+
+# ---- the gateway's stores -----------------------------------------------------------------------------------
+STORE_POOL_MAX: Final = 16  # connections of one gateway to each login; four gateways fit max_connections = 150
+STORE_WAIT_MAX_MS: Final = 1_000  # for a free connection; beyond: 503, never a hang
+STORE_WAITING_MAX: Final = 256  # requests waiting for a connection at once; beyond: 503 at once
+STORE_STATEMENT_MAX_MS: Final = 1_500  # asked of the server, for one statement
+STORE_TRANSACTION_MAX_MS: Final = 2_000  # then the socket is cut, whatever the server does (fault F17)
+OBJECT_CONNECT_MAX_S: Final = 2  # a black hole is told from a slow store (fault F06)
+OBJECT_READ_MAX_S: Final = 10  # silence on an open connection
+OBJECT_CALL_MAX_S: Final = 20  # one small call, retries included
+OBJECT_COPY_MAX_S: Final = 60  # 200 MiB inside the store
+UPLOAD_MAX_S: Final = 600  # 200 MiB at 3 Mbit/s
+UPLOAD_PART_BYTES: Final = 8 * MIB  # S3 asks for at least 5 MiB; one part is held in memory
+UPLOAD_KEPT_S: Final = 86_400  # a staged upload nobody finalised
+FINALIZE_WAIT_MAX_S: Final = 100  # then 202 and the caller follows the version; below common proxies' 120
+PREPARE_LEASE_S: Final = 180  # one gateway prepares a version at a time; longer than one compilation
+PREPARE_SWEEP_S: Final = 30  # how often versions left behind by a dead gateway are picked up
+PREPARE_CONCURRENT_MAX: Final = 4  # preparations one gateway follows at once
+PUBLISHER_PREPARING_MAX: Final = 2  # versions of one publisher under way; the compiler is shared
+PUBLISHER_VERSIONS_PER_HOUR_MAX: Final = 20  # a busy release day; a loop is stopped
+PUBLISHER_STORED_MAX_BYTES: Final = 5 * GIB  # about 500 versions with a large component
+STATE_FEED_PAGE_MAX: Final = 1_000  # entries of one answer; a reader asks again at once
+PAGE_DEFAULT: Final = 50  # items of a list
+PAGE_MAX: Final = 200  # items of a list, when a caller asks for more
+INSTALL_CONFIG_MAX_BYTES: Final = 64 * KIB  # settings of one install; they travel with every call
+UNINSTALLED_KEPT_DAYS: Final = 30  # an install's data outlive it by this, so that a mistake can be undone
+JWT_KEYS_MAX: Final = 16  # of a host application: a few generations; each is tried for a token without `kid`
+JWT_MAX_BYTES: Final = 16 * KIB  # a session token with hundreds of permissions; fits the header block
 
 assert GUEST_ANSWER_MAX_BYTES * 48 <= 128 * MIB < (GUEST_ANSWER_MAX_BYTES + 48) * 48
 assert REQUEST_BODY_MAX_BYTES * 4 // 3 < WIRE_MAX_BYTES
 assert REQUEST_BODY_MAX_BYTES < FRAME_MAX_BYTES
 assert TIMEOUT_DEFAULT_MS <= TIMEOUT_MAX_MS < TOKEN_LIFETIME_MAX_S * 1000
+assert GATEWAY_GRACE_MS + AUDIT_OPEN_MAX_MS + AUDIT_CLOSE_MAX_MS < EXECUTION_LOST_GRACE_S * 1000
+assert TIMEOUT_MAX_MS // 1000 + EXECUTION_LOST_GRACE_S + EXECUTION_REAP_S < 60
 assert MEMORY_DEFAULT_MB <= MEMORY_MAX_MB
 assert TENANT_QUEUE_MAX <= QUEUE_MAX
 assert BUNDLE_FILE_MAX_BYTES <= COMPONENT_MAX_BYTES <= BUNDLE_UNPACKED_MAX_BYTES
 assert KILL_GRACE_MS < GATEWAY_GRACE_MS
+assert STORE_STATEMENT_MAX_MS < STORE_TRANSACTION_MAX_MS
+assert FINALIZE_WAIT_MAX_S < PREPARE_MAX_S < PREPARE_LEASE_S
+assert UPLOAD_PART_BYTES < BUNDLE_MAX_BYTES <= 10_000 * UPLOAD_PART_BYTES  # S3 takes 10,000 parts

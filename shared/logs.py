@@ -7,11 +7,13 @@ them (threat T28).
 
 from __future__ import annotations
 
+import json
 import logging
+import math
 import re
 import sys
-from collections.abc import MutableMapping
-from typing import Any, Final, TextIO
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any, Final, TextIO, cast
 
 import structlog
 
@@ -35,10 +37,12 @@ def _redact(value: Any) -> Any:
     if isinstance(value, str):
         return redact_text(value)
     if isinstance(value, dict):
-        return {key: _redact_item(str(key), item) for key, item in value.items()}
+        return {str(key): _redact_item(str(key), item) for key, item in cast(Mapping[Any, Any], value).items()}
     if isinstance(value, list | tuple):
-        return [_redact(item) for item in value]
-    return value
+        return [_redact(item) for item in cast(Sequence[Any], value)]
+    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return redact_text(repr(value))  # what the renderer would do to it, but before the redaction, not after
 
 
 def _redact_item(name: str, value: Any) -> Any:
@@ -48,7 +52,7 @@ def _redact_item(name: str, value: Any) -> Any:
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """structlog processor: the last one before rendering."""
+    """The structlog processor that stands last before rendering."""
     return {name: _redact_item(name, value) for name, value in event.items()}
 
 
@@ -67,14 +71,10 @@ def configure(service: str, stream: TextIO | None = None, level: str = "info") -
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
-    tail: list[Any] = [
-        redact,
-        structlog.processors.EventRenamer("event"),
-        structlog.processors.JSONRenderer(sort_keys=False, ensure_ascii=True),
-    ]
+    tail: list[Any] = [_event_first(service), redact, structlog.processors.JSONRenderer(serializer=_json_line)]
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
-        processors=[*shared, _event_first(service), *tail],
+        processors=[*shared, *tail],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.WriteLoggerFactory(file=out),
         cache_logger_on_first_use=True,
@@ -83,10 +83,15 @@ def configure(service: str, stream: TextIO | None = None, level: str = "info") -
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _event_first(service), *tail],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *tail],
         )
     )
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
+
+
+def _json_line(event: MutableMapping[str, Any], **_options: Any) -> str:
+    # json leaves DEL as it is; a terminal does not.
+    return json.dumps(event, ensure_ascii=True).replace("\x7f", "\\u007f")
 
 
 def _event_first(service: str) -> Any:

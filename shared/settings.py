@@ -80,6 +80,8 @@ def _value(var: Var, env: Mapping[str, str]) -> Any:
             text = Path(path).read_text().strip()
         except OSError as error:
             raise SettingError(f"{var.name}_FILE: {path} cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError:
+            raise SettingError(f"{var.name}_FILE: {path} is not UTF-8 text") from None  # its text would show bytes
     if text is None:
         if isinstance(var.default, _Required):
             raise SettingError(f"{var.name} is required: {var.help}")
@@ -87,8 +89,10 @@ def _value(var: Var, env: Mapping[str, str]) -> Any:
     try:
         return var.parse(text)
     except ValueError as error:
-        shown = "the value" if var.secret else repr(text)
-        raise SettingError(f"{var.name}: {shown} is not valid: {error}") from error
+        if var.secret:  # a parser's text and traceback may quote the value
+            reason = str(error).replace(text, "***") if text else str(error)
+            raise SettingError(f"{var.name}: the value is not valid: {reason}") from None
+        raise SettingError(f"{var.name}: {text!r} is not valid: {error}") from error
 
 
 # ---- parsers ------------------------------------------------------------------------------------------------
@@ -141,7 +145,7 @@ def url(*schemes: str) -> Callable[[str], str]:
 
     def parse(value: str) -> str:
         parts = urlsplit(value)
-        if parts.scheme not in schemes or not parts.hostname:
+        if parts.scheme not in schemes or not parts.hostname or re.search(r"\s", value):
             raise ValueError(f"must be an absolute URL with {' or '.join(schemes)}")
         return value.rstrip("/")
 
@@ -155,7 +159,10 @@ def csv(value: str) -> tuple[str, ...]:
 
 def bind(value: str) -> str:
     """`host:port`, where a listener stands; IPv6 in brackets."""
-    if not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}", value) or int(value.rpartition(":")[2]) > 65535:
+    if (
+        not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}", value)
+        or int(value.rpartition(":")[2]) > 65535
+    ):
         raise ValueError("must be host:port")
     return value
 

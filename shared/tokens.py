@@ -29,13 +29,16 @@ from shared.limits import CLOCK_SKEW_S, TOKEN_LIFETIME_MAX_S
 
 Clock = Callable[[], float]
 
+_UNREADABLE: Final = (binascii.Error, msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
 TOKEN_MAX_BYTES: Final = 8192  # an execute token with every capability named has about 900
 
 
-class _Header(msgspec.Struct, frozen=True):
+class _Header(msgspec.Struct, frozen=True, omit_defaults=True):
     alg: str
     kid: str
     typ: str
+    crit: msgspec.Raw | None = None  # RFC 7515 §4.1.11: an extension we do not know makes the token invalid
 
 
 class ExecuteClaims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -96,11 +99,10 @@ def _b64(data: bytes) -> bytes:
 
 
 def _unb64(text: bytes) -> bytes:
-    # urlsafe_b64decode drops characters it does not know; translating first lets validate=True see them.
-    return base64.b64decode(text.translate(_URLSAFE) + b"=" * (-len(text) % 4), validate=True)
-
-
-_URLSAFE: Final = bytes.maketrans(b"-_+/", b"+/!!")
+    data = base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4))
+    if _b64(data) != text:  # it drops foreign characters, padding and loose bits; one token has one notation
+        raise binascii.Error("not canonical base64url without padding (RFC 7515 §2)")
+    return data
 
 
 def mint(key: PrivateKey, claims: ExecuteClaims | HostClaims | IdentityClaims) -> str:
@@ -137,16 +139,16 @@ class Verifier:
         try:
             header = msgspec.json.decode(_unb64(parts[0]), type=_Header)
             signature = _unb64(parts[2])
-        except (binascii.Error, msgspec.MsgspecError) as error:
+        except _UNREADABLE as error:
             raise _refused() from error
         key = self._keys.get(header.kid)
-        if key is None or header.alg != "EdDSA" or header.typ != TYP[kind]:
+        if key is None or header.crit is not None or header.alg != "EdDSA" or header.typ != TYP[kind]:
             raise _refused()
         if not key.verify(parts[0] + b"." + parts[1], signature):
             raise _refused()
         try:
             claims = msgspec.json.decode(_unb64(parts[1]), type=kind)
-        except (binascii.Error, msgspec.MsgspecError) as error:
+        except _UNREADABLE as error:
             raise _refused() from error
         self._check_times(claims.iat, claims.exp)
         if claims.aud not in self._audiences:
@@ -156,7 +158,7 @@ class Verifier:
     def _check_times(self, issued_s: int, expires_s: int) -> None:
         now = self._clock()
         too_long = expires_s - issued_s > TOKEN_LIFETIME_MAX_S
-        if too_long or now > expires_s + CLOCK_SKEW_S or issued_s > now + CLOCK_SKEW_S:
+        if too_long or expires_s <= issued_s or now > expires_s + CLOCK_SKEW_S or issued_s > now + CLOCK_SKEW_S:
             raise _refused()
 
 

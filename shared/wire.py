@@ -10,7 +10,6 @@ has `body` (raw bytes). Inside the services a body is always `bytes | None`, wha
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import Any, Final, Literal
 
 import msgspec
@@ -22,13 +21,13 @@ MSGPACK: Final = "application/msgpack"
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of every wire struct: immutable, keyword-only."""
+    """Base of every wire struct: immutable, keyword-only (said again by each, since type checkers do not inherit it)."""
 
 
 # ---- execute ------------------------------------------------------------------------------------------------
 
 
-class Context(Message):
+class Context(Message, frozen=True, kw_only=True):
     """Whose call this is. Ids are checked by `shared.ids` at the door."""
 
     request_id: str
@@ -40,7 +39,7 @@ class Context(Message):
     config: dict[str, str] | None = None  # accepted from older callers; the top-level `config` wins
 
 
-class Http(Message):
+class Http(Message, frozen=True, kw_only=True):
     """The request as the guest will see it: never a scheme, never a host."""
 
     method: str
@@ -52,7 +51,7 @@ class Http(Message):
     body: bytes | None = None
 
 
-class Limits(Message):
+class Limits(Message, frozen=True, kw_only=True):
     """What this call may use; can only lower the runner's ceilings."""
 
     timeout_ms: int | None = None
@@ -60,7 +59,7 @@ class Limits(Message):
     fuel: int | None = None
 
 
-class User(Message):
+class User(Message, frozen=True, kw_only=True):
     """The signed-in user on whose behalf the guest runs."""
 
     user_id: str
@@ -72,7 +71,7 @@ class User(Message):
     additional_fields: dict[str, str] = {}
 
 
-class SecretEnvelope(Message):
+class SecretEnvelope(Message, frozen=True, kw_only=True):
     """One sealed secret: `ciphertext_b64` opens only with the runner's key `key_id`."""
 
     name: str = ""
@@ -84,7 +83,7 @@ class SecretEnvelope(Message):
     hosts: tuple[str, ...] = ()
 
 
-class ExecuteRequest(Message):
+class ExecuteRequest(Message, frozen=True, kw_only=True):
     """`POST /v1/execute`."""
 
     context: Context
@@ -107,7 +106,7 @@ class ExecuteRequest(Message):
         return self.context.config or {}
 
 
-class Usage(Message):
+class Usage(Message, frozen=True, kw_only=True):
     """What one execution cost. `memory_peak_bytes` is the sandbox's resident growth (approximate)."""
 
     duration_ms: float = 0.0
@@ -119,7 +118,7 @@ class Usage(Message):
     cold: bool = False
 
 
-class ErrorBody(Message):
+class ErrorBody(Message, frozen=True, kw_only=True):
     """Why there is no guest answer."""
 
     code: str
@@ -128,7 +127,7 @@ class ErrorBody(Message):
     started: bool
 
 
-class ExecuteResponse(Message):
+class ExecuteResponse(Message, frozen=True, kw_only=True):
     """The answer of `POST /v1/execute`: a guest's answer, or `error` and no body."""
 
     status: int
@@ -143,14 +142,14 @@ class ExecuteResponse(Message):
 # ---- prepare ------------------------------------------------------------------------------------------------
 
 
-class PrepareRequest(Message):
+class PrepareRequest(Message, frozen=True, kw_only=True):
     """`POST /v1/prepare`: make this digest runnable."""
 
     content_hash: str
     allow_unused_imports: bool = False
 
 
-class PrepareResponse(Message):
+class PrepareResponse(Message, frozen=True, kw_only=True):
     """What the compiler found in the bundle and whether native code now stands under `aot/`."""
 
     content_hash: str
@@ -166,10 +165,12 @@ class PrepareResponse(Message):
 
 # ---- state feed ---------------------------------------------------------------------------------------------
 
-StateKind = Literal["revoked_version", "revoked_key", "disabled_install", "enabled_install", "brake", "ui_live", "ui_gone"]
+StateKind = Literal[
+    "revoked_version", "revoked_key", "disabled_install", "enabled_install", "brake", "ui_live", "ui_gone"
+]
 
 
-class StateEntry(Message):
+class StateEntry(Message, frozen=True, kw_only=True):
     """One change everyone must know of. `subject` is the id, key id or `extension_id/content_hash` it is about."""
 
     seq: int
@@ -177,7 +178,7 @@ class StateEntry(Message):
     subject: str
 
 
-class StateFeed(Message):
+class StateFeed(Message, frozen=True, kw_only=True):
     """`GET /internal/state?after=N`: the entries after N in order; ask again from `last`."""
 
     entries: tuple[StateEntry, ...]
@@ -199,8 +200,12 @@ def _body_in(body: bytes | None, body_b64: str | None) -> bytes | None:
         return body
     try:
         return base64.b64decode(body_b64, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error, or a plain one when the text is not ASCII
         raise InvalidRequest("body_b64 is not base64") from error
+
+
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
 
 
 def decode_execute(data: bytes, content_type: str) -> ExecuteRequest:
@@ -210,17 +215,21 @@ def decode_execute(data: bytes, content_type: str) -> ExecuteRequest:
         InvalidRequest: not decodable (the message names the field), or a content type that is neither JSON nor
             MessagePack.
     """
-    kind = content_type.partition(";")[0].strip().lower()
+    kind = _media_type(content_type)
     try:
         if kind == MSGPACK:
-            return _execute_msgpack.decode(data)
-        if kind == JSON:
+            request = _execute_msgpack.decode(data)
+            body = _body_in(request.http.body, request.http.body_b64)
+        elif kind == JSON:
             request = _execute_json.decode(data)
             body = _body_in(None, request.http.body_b64)
-            return msgspec.structs.replace(request, http=msgspec.structs.replace(request.http, body=body, body_b64=None))
+        else:
+            raise InvalidRequest(f"content-type must be {JSON} or {MSGPACK}")
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"the request is not decodable: {error}") from error
-    raise InvalidRequest(f"content-type must be {JSON} or {MSGPACK}")
+    except RecursionError as error:  # fields we ignore are skipped by descending into them
+        raise InvalidRequest("the request is nested too deeply") from error
+    return msgspec.structs.replace(request, http=msgspec.structs.replace(request.http, body=body, body_b64=None))
 
 
 def encode_execute(request: ExecuteRequest, content_type: str = MSGPACK) -> bytes:
@@ -238,11 +247,16 @@ def encode_answer(answer: ExecuteResponse, content_type: str) -> bytes:
 
 
 def decode_answer(data: bytes, content_type: str) -> ExecuteResponse:
-    """The answer in `data`, body in `body`. Raises `msgspec.MsgspecError` when it is not one."""
-    if content_type.startswith(MSGPACK):
-        return _answer_msgpack.decode(data)
-    answer = _answer_json.decode(data)
-    body = _body_in(answer.body, answer.body_b64)
+    """The answer in `data`, body in `body`. Raises `msgspec.MsgspecError` when it is not one: then the runner, not
+    the caller, is at fault.
+    """
+    try:
+        if _media_type(content_type) == MSGPACK:
+            return _answer_msgpack.decode(data)
+        answer = _answer_json.decode(data)
+        body = _body_in(answer.body, answer.body_b64)
+    except (InvalidRequest, RecursionError, UnicodeDecodeError) as error:
+        raise msgspec.ValidationError(f"the answer is not decodable: {error}") from error
     return msgspec.structs.replace(answer, body=body, body_b64=None)
 
 

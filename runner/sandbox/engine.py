@@ -30,6 +30,7 @@ CPU_FLAGS: Final = (
 
 _OFF: Final = (
     "wasm_threads",
+    "wasm_tail_call",
     "wasm_memory64",
     "wasm_gc",
     "wasm_exceptions",

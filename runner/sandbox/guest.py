@@ -77,6 +77,13 @@ class Handler:
             layout.val_delete(addressof(answer))
 
 
+class Failure(msgspec.Struct, frozen=True):
+    """Why there is no answer."""
+
+    kind: frames.FailureKind
+    message: str
+
+
 class GuestCall:
     """One execution. Use as a context manager: the store is dropped on exit, after the answer has left."""
 
@@ -99,19 +106,18 @@ class GuestCall:
         self._ticker.arm(frame.timeout_ms)
         try:
             answer = self._answer(frame, loaded, stdout, stderr)
-            failure: tuple[frames.FailureKind, str] | None = None
         except WasmtimeError as error:
-            answer, failure = None, classify(str(error))
+            answer = classify(str(error))
         except LiftError as error:
-            answer, failure = None, ("response", str(error))
+            answer = Failure("response", str(error))
         finally:
             self._ticker.disarm()
             stdout.flush()
             stderr.flush()
         cpu_us = (time.process_time_ns() - started_ns) // 1000
-        if failure is not None:
-            kind, message = failure
-            return frames.Failed(frame.seq, kind, message[:MESSAGE_MAX_CHARS], cpu_us, self._host.host_calls)
+        if isinstance(answer, Failure):
+            message = answer.message[:MESSAGE_MAX_CHARS]
+            return frames.Failed(frame.seq, answer.kind, message, cpu_us, self._host.host_calls)
         status, headers, body = answer
         pairs = [(name, value) for name, value in headers]
         return frames.Done(frame.seq, status, pairs, body, cpu_us, self._host.host_calls)
@@ -145,13 +151,13 @@ _SIGNS: Final[tuple[tuple[str, frames.FailureKind], ...]] = (
 )
 
 
-def classify(message: str) -> tuple[frames.FailureKind, str]:
+def classify(message: str) -> Failure:
     """What a wasmtime error means. There are no codes for component traps in the C API, so the text decides."""
     if "fuel allocated for hostcalls" in message or "hostcall fuel" in message:
-        return "response", f"the answer is larger than {GUEST_ANSWER_MAX_BYTES} bytes can be: {message}"
+        return Failure("response", f"the answer is larger than {GUEST_ANSWER_MAX_BYTES} bytes can be: {message}")
     for sign, kind in _SIGNS:
         if sign in message:
-            return kind, message
+            return Failure(kind, message)
     if "component imports" in message or "matching implementation was not found" in message:
-        return "link", message
-    return "trap", message
+        return Failure("link", message)
+    return Failure("trap", message)

@@ -57,10 +57,8 @@ class PoolOptions(msgspec.Struct, frozen=True):
     require_wall: bool = True
 
 
-class WallError(HostError):
-    """A required layer of the wall cannot be built here."""
-
-    code, title = "overloaded", "No sandbox can be started"
+class WallError(Overloaded):
+    """A required layer of the wall cannot be built here, so no guest may run."""
 
 
 class SandboxPool:

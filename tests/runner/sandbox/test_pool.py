@@ -15,6 +15,7 @@ from runner.sandbox.hardening import REQUIRED
 from runner.sandbox.pool import PoolOptions
 from runner.sandbox.process import Died, Outcome
 from shared.errors import Overloaded
+from shared.limits import GUEST_ANSWER_MAX_BYTES
 from tests.runner.sandbox.driving import Driver, Recorded, running_pool, until
 
 
@@ -36,6 +37,14 @@ async def test_a_guest_answers_with_the_bytes_it_was_given(driver: Driver) -> No
     body = bytes(range(256)) * 17
     answer = done(await driver.call(body=body, headers=[("x-ü", "ä"), ("empty", "")]))
     assert (answer.status, answer.headers, answer.body) == (200, [("x-ü", "ä"), ("empty", "")], body)
+
+
+async def test_an_answer_just_below_the_wall_passes_and_one_above_it_gets_a_clear_error(driver: Driver) -> None:
+    below, above = b"x" * (GUEST_ANSWER_MAX_BYTES - 4096), b"x" * (GUEST_ANSWER_MAX_BYTES + 48)
+    assert done(await driver.call(body=below, memory_mb=32)).body == below
+    refused = failed(await driver.call(body=above, memory_mb=32))
+    assert refused.kind == "response"
+    assert str(GUEST_ANSWER_MAX_BYTES) in refused.message
 
 
 async def test_no_body_and_an_empty_body_are_different_things(driver: Driver) -> None:

@@ -1,0 +1,97 @@
+"""What every door does: who is asking, what is asked, and the answer as JSON. Nothing else belongs into a door."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any, Final, TypeVar
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from gateway.context import GatewayContext
+from gateway.identity.actor import Actor
+from gateway.identity.principal import require
+from shared.errors import InvalidRequest
+from shared.limits import PAGE_DEFAULT, PAGE_MAX
+
+T = TypeVar("T")
+
+JSON: Final = "application/json"
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """One page of a list; `next_cursor` is `None` on the last one."""
+
+    items: list[Any]
+    next_cursor: str | None
+
+
+def request_id(request: Request) -> str:
+    """The id the middleware gave this request."""
+    found: str = request.state.request_id
+    return found
+
+
+async def caller(ctx: GatewayContext, request: Request, permission: str) -> Actor:
+    """The verified caller, who holds `permission`. Raises `Unauthenticated`, `InvalidSession`, `Forbidden`."""
+    principal = await ctx.identity.authenticate(request.scope["headers"])
+    require(principal, permission)
+    return Actor(principal, request_id(request))
+
+
+async def body(request: Request, kind: type[T]) -> T:
+    """The JSON body as `kind`. Raises `InvalidRequest`, which names the member and what would be valid."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != JSON:
+        raise InvalidRequest(f"content-type must be {JSON}")
+    try:
+        return msgspec.json.decode(await request.body(), type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequest(f"the body is not valid: {error}") from error
+    except ClientDisconnect as error:
+        raise InvalidRequest("the body ended early") from error
+
+
+def answer(value: msgspec.Struct, status: int = 200) -> Response:
+    """`value` as JSON; never cached, since it is about one tenant."""
+    return Response(msgspec.json.encode(value), status, {"cache-control": "no-store"}, JSON)
+
+
+def document(value: object) -> Response:
+    """A public document, the same for everyone until the next release."""
+    return Response(msgspec.json.encode(value), 200, {"cache-control": "public, max-age=300"}, JSON)
+
+
+def page_size(request: Request) -> int:
+    """`?limit=`: 1 to `PAGE_MAX`. Raises `InvalidRequest`."""
+    text = request.query_params.get("limit", str(PAGE_DEFAULT))
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= PAGE_MAX):
+        raise InvalidRequest(f"limit must be a whole number from 1 to {PAGE_MAX}")
+    return int(text)
+
+
+def cursor(request: Request, kind: type[T]) -> T | None:
+    """`?cursor=` as an earlier page gave it; `None` for the first page. Raises `InvalidRequest`."""
+    text = request.query_params.get("cursor")
+    if text is None:
+        return None
+    try:
+        return msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=kind)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidRequest("cursor must be the next_cursor of an earlier page") from error
+
+
+def page(items: list[Any], limit: int, at: object) -> Page:
+    """One page.
+
+    Args:
+        items: at most `limit + 1` of them; the extra one only says that there are more.
+        limit: how many were asked for.
+        at: where the next page begins after, for the last item that is shown.
+    """
+    if len(items) <= limit:
+        return Page(items=items, next_cursor=None)
+    text = base64.urlsafe_b64encode(msgspec.json.encode(at)).rstrip(b"=").decode()
+    return Page(items=items[:limit], next_cursor=text)

@@ -1,0 +1,116 @@
+"""Composition: everything the gateway is made of, opened in order, closed in reverse; two applications over it.
+
+    RequestIds → Problems → Bodies → Router
+
+The public application has no `/internal`, the internal one has nothing for browsers: they stand on two listeners.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import structlog
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from starlette.routing import BaseRoute, Router
+from starlette.types import ASGIApp
+
+from gateway.api import ext, health, installs, internal, registry, ui
+from gateway.audit.log import open_execution_log
+from gateway.context import GatewayContext
+from gateway.identity.authenticate import Identity
+from gateway.installs.manage import Installs
+from gateway.installs.resolve import open_resolver
+from gateway.middleware.bodies import Bodies, Budget
+from gateway.middleware.problems import Problems
+from gateway.middleware.request_id import RequestIds
+from gateway.migrate import migrations
+from gateway.objects.client import open_objects
+from gateway.proxy.client import open_runner
+from gateway.proxy.compiler import open_compiler
+from gateway.registry.prepare import open_preparations
+from gateway.registry.publish import Publishing
+from gateway.registry.signatures import Signatures
+from gateway.settings import GatewaySettings
+from gateway.store.pool import open_database
+from gateway.upkeep import open_upkeep
+from shared.limits import BUNDLE_MAX_BYTES, UPLOAD_MAX_S
+from shared.trust import TrustStore
+
+
+@asynccontextmanager
+async def open_gateway(settings: GatewaySettings, drain: asyncio.Event | None = None) -> AsyncIterator[GatewayContext]:
+    """One gateway, ready to serve.
+
+    Args:
+        settings: what was configured.
+        drain: set by the process when it was asked to end; `readyz` then says so.
+
+    Raises:
+        AccessPolicyUnavailable: the database does not answer.
+        PermissionError: a database login is more powerful than it may be.
+        TrustFormatError: the trust bundle is missing or not valid.
+    """
+    metrics, trust = _metrics(), TrustStore(settings.trust_bundle)
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(
+            open_database(settings.database_url, settings.platform_database_url, settings.database_direct_url)
+        )
+        objects = await stack.enter_async_context(open_objects(settings))
+        compiler = await stack.enter_async_context(open_compiler(settings))
+        runner = await stack.enter_async_context(open_runner(settings, settings.signing_key, metrics))
+        audit = await stack.enter_async_context(open_execution_log(store, settings, metrics))
+        resolver = await stack.enter_async_context(open_resolver(store, settings))
+        signatures = Signatures(trust, store)
+        preparations = await stack.enter_async_context(open_preparations(store, objects, compiler, signatures))
+        await stack.enter_async_context(open_upkeep(store, objects, trust))
+        yield GatewayContext(
+            settings=settings,
+            store=store,
+            objects=objects,
+            identity=Identity(settings, store),
+            trust=trust,
+            gateway_key=settings.signing_key,
+            runner=runner,
+            audit=audit,
+            resolver=resolver,
+            publishing=Publishing(store, objects, signatures, preparations, limited=not settings.local),
+            installs=Installs(store, signatures),
+            metrics=metrics,
+            schema_version=len(migrations()),
+            drain=drain or asyncio.Event(),
+            log=structlog.get_logger("gateway"),
+        )
+
+
+def create_public_app(ctx: GatewayContext) -> ASGIApp:
+    """What browsers, tools and the host application reach."""
+    return _wrapped(
+        [
+            *health.public_routes(ctx),
+            *registry.routes(ctx),
+            *installs.routes(ctx),
+            *ext.routes(ctx),
+            *ui.routes(ctx),
+        ]
+    )
+
+
+def create_internal_app(ctx: GatewayContext) -> ASGIApp:
+    """What runners and the cluster's monitoring reach."""
+    return _wrapped([*health.internal_routes(ctx), *internal.routes(ctx)])
+
+
+def _wrapped(routes: Sequence[BaseRoute]) -> ASGIApp:
+    router = Router(routes, redirect_slashes=False)
+    bodies = Bodies(router, {("POST", registry.UPLOAD_PATH): Budget(BUNDLE_MAX_BYTES, UPLOAD_MAX_S * 1000)})
+    return RequestIds(Problems(bodies))
+
+
+def _metrics() -> CollectorRegistry:
+    found = CollectorRegistry()
+    ProcessCollector(registry=found)
+    PlatformCollector(registry=found)
+    GCCollector(registry=found)
+    return found

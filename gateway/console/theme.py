@@ -1,0 +1,44 @@
+"""The light theme's default tokens: what an iframe gets before its host page says anything else.
+
+The names are the contract of the UI kit; the colours are defaults a host may replace. Text on `bg`, `muted`,
+`primary`, `danger` and the other filled tokens has at least 4.5:1 contrast (WCAG 2.2, 1.4.3; a test computes it).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+LIGHT: Final[dict[str, str]] = {
+    "--alga-bg": "#ffffff",
+    "--alga-fg": "#1a1a24",
+    "--alga-muted": "#f4f4f7",
+    "--alga-muted-fg": "#5b5b6b",
+    "--alga-primary": "#6d28d9",
+    "--alga-primary-foreground": "#ffffff",
+    "--alga-primary-light": "#8b5cf6",
+    "--alga-primary-dark": "#5b21b6",
+    "--alga-primary-50": "#f5f3ff",
+    "--alga-primary-100": "#ede9fe",
+    "--alga-primary-soft": "#ede9fe",
+    "--alga-primary-soft-fg": "#5b21b6",
+    "--alga-primary-soft-hover": "#ddd6fe",
+    "--alga-primary-border": "#c4b5fd",
+    "--alga-secondary": "#0f766e",
+    "--alga-secondary-foreground": "#ffffff",
+    "--alga-secondary-light": "#14b8a6",
+    "--alga-border": "#d4d4de",
+    "--alga-border-light": "#e8e8ee",
+    "--alga-ring": "#7c3aed",
+    "--alga-radius": "0.5rem",
+    "--alga-accent": "#c2410c",
+    "--alga-accent-foreground": "#ffffff",
+    "--alga-danger": "#c81e1e",
+    "--alga-danger-dark": "#9b1c1c",
+    "--alga-warning": "#92400e",
+    "--alga-success": "#166534",
+    "--alga-card-bg": "#ffffff",
+    "--alga-row-even": "#ffffff",
+    "--alga-row-odd": "#fafafc",
+    "--alga-row-hover": "#f1effa",
+}
+"""CSS custom property → value."""

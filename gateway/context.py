@@ -1,0 +1,73 @@
+"""Everything an endpoint may touch, in one frozen value.
+
+`app.open_gateway` builds it once, before the first request, and closes what it holds in reverse order. Doors get
+it by closure (`routes(ctx)`); nothing is looked up in a global or in the request's scope.
+
+The parts that others own are opened by one async context manager each, called by `app.py` in this order:
+
+    gateway.proxy.client.open_runner(settings, gateway_key, metrics)         -> RunnerClient
+    gateway.audit.log.open_execution_log(store, settings, metrics)           -> ExecutionLog
+    gateway.installs.resolve.open_resolver(store, settings)                  -> InstallResolver
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from prometheus_client import CollectorRegistry
+    from structlog.typing import FilteringBoundLogger
+
+    from gateway.audit.log import ExecutionLog
+    from gateway.identity.authenticate import Identity
+    from gateway.installs.manage import Installs
+    from gateway.installs.resolve import InstallResolver
+    from gateway.objects.client import ObjectStore
+    from gateway.proxy.client import RunnerClient
+    from gateway.registry.publish import Publishing
+    from gateway.settings import GatewaySettings
+    from gateway.store.pool import Database
+    from shared.keys import PrivateKey
+    from shared.trust import TrustStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayContext:
+    """One gateway process.
+
+    Attributes:
+        settings: what was configured; never changes while the process lives.
+        store: PostgreSQL: `tenant(tenant_id)` and `platform()` transactions.
+        objects: the bundle bucket.
+        identity: turns the request's headers into a `Principal`, mints iframe sessions.
+        trust: the signature trust anchors, re-read when they change.
+        gateway_key: signs tokens for runners, the compiler and iframes.
+        runner: the way to `POST /v1/execute`.
+        audit: the execution log: opened before dispatch, closed behind the answer.
+        resolver: which install a request means, cached.
+        publishing: turns uploads into versions.
+        installs: what tenants install, grant and configure.
+        metrics: the registry `/metrics` renders.
+        schema_version: the newest migration this release knows.
+        drain: set when the process was asked to end: what runs may finish, nothing new should come.
+        log: a structlog logger bound to nothing yet.
+    """
+
+    settings: GatewaySettings
+    store: Database
+    objects: ObjectStore
+    identity: Identity
+    trust: TrustStore
+    gateway_key: PrivateKey
+    runner: RunnerClient
+    audit: ExecutionLog
+    resolver: InstallResolver
+    publishing: Publishing
+    installs: Installs
+    metrics: CollectorRegistry
+    schema_version: int
+    drain: asyncio.Event
+    log: FilteringBoundLogger

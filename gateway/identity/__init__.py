@@ -1,0 +1,1 @@
+"""identity: who is calling. A credential comes in, a `Principal` comes out, or one identical 401."""

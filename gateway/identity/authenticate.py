@@ -1,0 +1,86 @@
+"""The door of every request: headers in, `Principal` out.
+
+No credential is `unauthenticated`; any bad one is `invalid_session`, with one body for every reason, so that nothing
+can be learnt from trying. A tenant comes from the credential; a header that names one may only agree.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Final
+
+from gateway.identity.api_keys import PREFIX, ApiKeys
+from gateway.identity.principal import Principal
+from gateway.identity.sessions import IframeSession, IframeSessions, SessionVerifier
+from gateway.settings import GatewaySettings
+from gateway.store.pool import Database
+from shared.errors import InvalidSession, TenantMismatch, Unauthenticated
+from shared.tokens import Clock
+
+RawHeaders = Iterable[tuple[bytes, bytes]]
+
+_TENANT_HEADERS: Final = frozenset({b"x-alga-tenant", b"x-tenant-id", b"x_alga_tenant", b"x_tenant_id"})
+
+
+class Identity:
+    """Every kind of credential the gateway takes.
+
+    Args:
+        settings: keys, audience and issuer of the host application's tokens; our own key.
+        store: where API keys are.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(self, settings: GatewaySettings, store: Database, clock: Clock = time.time) -> None:
+        self._sessions = SessionVerifier(settings.jwt_keys, settings.jwt_audience, settings.jwt_issuer, clock)
+        self._iframes = IframeSessions(settings.signing_key, clock)
+        self._api_keys = ApiKeys(store, clock)
+
+    async def authenticate(self, headers: RawHeaders, *, iframe: bool = False) -> Principal:
+        """The verified caller.
+
+        Args:
+            headers: as they came, in order, names in lower case.
+            iframe: whether an iframe session is good here; the door then calls `principal.confine`.
+
+        Raises:
+            Unauthenticated: no credential.
+            InvalidSession: one that is not good here, or more than one.
+            TenantMismatch: a header names another tenant than the credential's.
+            AccessPolicyUnavailable: an API key could not be looked up.
+        """
+        given = list(headers)
+        principal = await self._verify(_bearer(given), iframe=iframe)
+        tenant = principal.tenant_id.encode()
+        if any(name in _TENANT_HEADERS and value != tenant for name, value in given):
+            raise TenantMismatch("leave the tenant header out: the credential names the tenant")
+        return principal
+
+    def mint_iframe_session(self, principal: Principal, extension_id: str, install_id: str) -> IframeSession:
+        """A session for the caller's iframe of one install. Raises `InvalidSession` for an iframe's own session."""
+        if principal.kind == "iframe":
+            raise InvalidSession
+        return self._iframes.mint(principal, extension_id, install_id)
+
+    async def _verify(self, token: str, *, iframe: bool) -> Principal:
+        if token.startswith(PREFIX):
+            return await self._api_keys.verify(token)
+        if self._iframes.owns(token):
+            if not iframe:
+                raise InvalidSession
+            return self._iframes.verify(token)
+        return self._sessions.verify(token)
+
+
+def _bearer(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    values = [value for name, value in headers if name == b"authorization"]
+    if not values:
+        raise Unauthenticated("send Authorization: Bearer <session token or API key>")
+    if len(values) > 1:
+        raise InvalidSession
+    scheme, _, token = values[0].strip().partition(b" ")
+    token = token.strip()
+    if scheme.lower() != b"bearer" or not token or not token.isascii() or b" " in token:
+        raise InvalidSession
+    return token.decode()

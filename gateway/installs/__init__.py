@@ -1,0 +1,1 @@
+"""installs: what a tenant installed, granted and configured."""

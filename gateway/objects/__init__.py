@@ -1,0 +1,1 @@
+"""objects: the only room that speaks S3."""

@@ -1,0 +1,95 @@
+"""How the gateway listens: Hypercorn, its defaults replaced by ones fit for hostile clients.
+
+HTTP/1.1 only: HTTP/2 would bring rapid resets (threat T45), and a proxy in front speaks HTTP/1.1 to us anyway. A
+connection whose request head is not complete in ten seconds is closed (threat T44); bodies have their own deadline.
+No server header; no access log, since the execution log and our own lines carry more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from hypercorn.asyncio import serve as hypercorn_serve
+from hypercorn.asyncio import tcp_server
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event
+from hypercorn.protocol import ProtocolWrapper
+from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from shared.limits import HEADER_BLOCK_MAX_BYTES, TIMEOUT_MAX_MS
+
+_HEAD_MAX_S: Final = 10.0  # until a request's head is complete, from the connection or the last answer on
+_DRAIN_MAX_S: Final = TIMEOUT_MAX_MS / 1000 + 5  # a call under way may still end
+_BACKLOG: Final = 1024
+_REQUEST_LINE_BYTES: Final = 8 * 1024
+
+
+class _Http1Only(ProtocolWrapper):
+    """Closes a connection that asks for HTTP/2, where Hypercorn would switch to it whatever is configured."""
+
+    async def handle(self, event: Event) -> None:
+        try:
+            await self.protocol.handle(event)
+        except (H2ProtocolAssumedError, H2CProtocolRequiredError):
+            await self.send(Closed())
+
+
+def config(bind: str) -> Config:
+    """A Hypercorn configuration for one listener on `bind` (`host:port`)."""
+    found = Config()
+    found.bind = [bind]
+    found.alpn_protocols = ["http/1.1"]
+    found.include_server_header = False
+    found.h11_max_incomplete_size = HEADER_BLOCK_MAX_BYTES + _REQUEST_LINE_BYTES
+    found.keep_alive_timeout = _HEAD_MAX_S
+    found.graceful_timeout = _DRAIN_MAX_S
+    found.backlog = _BACKLOG
+    found.accesslog = None
+    found.errorlog = None
+    return found
+
+
+async def serve(app: ASGIApp, bind: str, stop: asyncio.Event) -> None:
+    """Serve `app` on `bind` until `stop` is set; then let what is under way finish.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+    # Hypercorn looks this name up for each connection and offers no setting in its place.
+    tcp_server.ProtocolWrapper = _Http1Only  # type: ignore[attr-defined]
+    await hypercorn_serve(_Outermost(app), config(bind), shutdown_trigger=stop.wait, mode="asgi")  # type: ignore[arg-type]
+
+
+class _Outermost:
+    """Answers the lifespan messages: what the applications share is opened and closed around both listeners."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+        while True:
+            message = await receive()
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+
+
+@asynccontextmanager
+async def stop_signals() -> AsyncIterator[asyncio.Event]:
+    """An event that SIGTERM and SIGINT set."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

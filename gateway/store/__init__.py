@@ -1,0 +1,1 @@
+"""store: the only room that speaks SQL. Everything else gets frozen structs."""

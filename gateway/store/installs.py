@@ -1,0 +1,184 @@
+"""A tenant's installs, their grants and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, Literal
+
+import msgspec
+from psycopg.rows import class_row
+
+from gateway.store.pool import Tx
+
+Status = Literal["enabled", "disabled", "uninstalled"]
+Action = Literal["install", "upgrade", "rollback", "uninstall"]
+
+
+class Install(msgspec.Struct, frozen=True, kw_only=True):
+    """One install with the names of its extension, version and bundle. JSON columns as bytes."""
+
+    id: str
+    tenant_id: str
+    registry_id: str
+    version_id: str
+    publisher: str
+    name: str
+    version: str
+    content_hash: str
+    status: Status
+    granted_caps: list[str]
+    granted_egress: list[str]
+    granted_secrets: list[str]
+    generation: int
+    manifest: bytes
+    created_at: datetime
+    updated_at: datetime
+    purge_after: datetime | None
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of one install as JSON bytes; `version` rises by one with each change."""
+
+    config: bytes
+    version: int
+
+
+class Granted(msgspec.Struct, frozen=True, kw_only=True):
+    """The complete grants of an install: what is not here is denied."""
+
+    capabilities: Sequence[str]
+    egress: Sequence[str]
+    secrets: Sequence[str]
+
+
+_INSTALL: Final = """
+select i.id, i.tenant_id, i.registry_id, i.version_id, r.publisher, r.name, v.version, b.content_hash, i.status,
+       i.granted_caps, i.granted_egress, i.granted_secrets, i.generation, v.manifest, i.created_at, i.updated_at,
+       i.purge_after
+  from tenant_extension_install i
+  join extension_registry r on r.id = i.registry_id
+  join extension_version v on v.id = i.version_id
+  join extension_bundle b on b.version_id = v.id
+"""
+
+
+async def by_id(tx: Tx, install_id: str, *, lock: bool = False) -> Install | None:
+    """The tenant's own install, uninstalled ones included. `lock` keeps others from changing it until commit."""
+    async with tx.cursor(row_factory=class_row(Install)) as cursor:
+        statement = _INSTALL + "where i.id = %s" + (" for update of i" if lock else "")
+        await cursor.execute(statement, (install_id,))
+        return await cursor.fetchone()
+
+
+async def by_extension(tx: Tx, registry_id: str) -> Install | None:
+    """The tenant's install of an extension, uninstalled ones included, locked until commit."""
+    async with tx.cursor(row_factory=class_row(Install)) as cursor:
+        await cursor.execute(_INSTALL + "where i.registry_id = %s for update of i", (registry_id,))
+        return await cursor.fetchone()
+
+
+async def page(tx: Tx, after: str | None, limit: int) -> list[Install]:
+    """Installs in the order of their ids, strictly after `after`; not the uninstalled ones."""
+    async with tx.cursor(row_factory=class_row(Install)) as cursor:
+        await cursor.execute(
+            _INSTALL
+            + """where i.status <> 'uninstalled' and (%(after)s::uuid is null or i.id > %(after)s::uuid)
+                 order by i.id limit %(limit)s""",
+            {"after": after, "limit": limit},
+        )
+        return await cursor.fetchall()
+
+
+async def put(
+    tx: Tx,
+    *,
+    new_id: str,
+    tenant_id: str,
+    registry_id: str,
+    version_id: str,
+    granted: Granted,
+    actor: str,
+) -> str | None:
+    """Install, or bring back what was uninstalled (its id and data live on); the id, or `None` when it is there."""
+    cursor = await tx.execute(
+        """insert into tenant_extension_install
+             (id, tenant_id, registry_id, version_id, granted_caps, granted_egress, granted_secrets, installed_by)
+           values (%s, %s, %s, %s, %s, %s, %s, %s)
+           on conflict (tenant_id, registry_id) do update
+              set version_id = excluded.version_id, status = 'enabled', granted_caps = excluded.granted_caps,
+                  granted_egress = excluded.granted_egress, granted_secrets = excluded.granted_secrets,
+                  installed_by = excluded.installed_by, generation = tenant_extension_install.generation + 1,
+                  purge_after = null, updated_at = now()
+            where tenant_extension_install.status = 'uninstalled'
+           returning id""",
+        (
+            new_id,
+            tenant_id,
+            registry_id,
+            version_id,
+            list(granted.capabilities),
+            list(granted.egress),
+            list(granted.secrets),
+            actor,
+        ),
+    )
+    row = await cursor.fetchone()
+    return None if row is None else str(row[0])
+
+
+async def set_status(tx: Tx, install_id: str, status: Status, purge_after: datetime | None = None) -> None:
+    """Enable, disable or uninstall; the generation rises, so that host tokens of running calls end."""
+    await tx.execute(
+        """update tenant_extension_install
+              set status = %s, purge_after = %s, generation = generation + 1, updated_at = now() where id = %s""",
+        (status, purge_after, install_id),
+    )
+
+
+async def add_history(tx: Tx, *, install: Install, action: Action, actor: str) -> None:
+    """Remember what was installed with which grants."""
+    await tx.execute(
+        """insert into install_version_history
+             (tenant_id, install_id, version_id, action, granted_caps, granted_egress, granted_secrets, actor)
+           values (%s, %s, %s, %s, %s, %s, %s, %s)""",
+        (
+            install.tenant_id,
+            install.id,
+            install.version_id,
+            action,
+            install.granted_caps,
+            install.granted_egress,
+            install.granted_secrets,
+            actor,
+        ),
+    )
+
+
+async def config(tx: Tx, install_id: str) -> Config | None:
+    """The install's settings; `None` when none were ever written."""
+    async with tx.cursor(row_factory=class_row(Config)) as cursor:
+        await cursor.execute(
+            "select config, version from tenant_extension_install_config where install_id = %s", (install_id,)
+        )
+        return await cursor.fetchone()
+
+
+async def put_config(tx: Tx, *, install: Install, config: bytes, actor: str) -> int:
+    """Replace the settings; their new version. The install's generation rises as well."""
+    cursor = await tx.execute(
+        """insert into tenant_extension_install_config (install_id, tenant_id, config, updated_by)
+           values (%s, %s, %s, %s)
+           on conflict (install_id) do update
+              set config = excluded.config, version = tenant_extension_install_config.version + 1,
+                  updated_by = excluded.updated_by, updated_at = now()
+           returning version""",
+        (install.id, install.tenant_id, config.decode(), actor),
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    await tx.execute(
+        "update tenant_extension_install set generation = generation + 1, updated_at = now() where id = %s",
+        (install.id,),
+    )
+    return int(row[0])

@@ -1,0 +1,69 @@
+"""What a gateway does by the clock: read the trust bundle again, make the log's next month, collect old uploads.
+
+Every replica does all of it; each piece is idempotent. A piece that fails is logged and tried again at its next turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import structlog
+
+from gateway.objects.client import ObjectStore
+from gateway.registry import uploads
+from gateway.store.platform import partitions
+from gateway.store.pool import Database
+from shared.errors import PlatformError
+from shared.trust import TrustStore
+
+_TRUST_S: Final = 5  # a changed trust bundle acts within a minute; reading a small file costs nothing
+_PARTITIONS_S: Final = 21_600  # four times a day: two months are always there
+_UPLOADS_S: Final = 3_600
+
+_log = structlog.get_logger(__name__)
+
+
+@asynccontextmanager
+async def open_upkeep(store: Database, objects: ObjectStore, trust: TrustStore) -> AsyncIterator[None]:
+    """The clockwork, running as long as the block."""
+
+    async def read_trust() -> None:
+        trust.reload()
+
+    async def make_partitions() -> None:
+        async with store.platform() as tx:
+            made = await partitions.ensure(tx)
+        if made:
+            _log.info("log_partitions_made", count=made)
+
+    async def collect_uploads() -> None:
+        collected = await uploads.collect_expired(store, objects)
+        if collected:
+            _log.info("uploads_collected", count=collected)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(_every(seconds, work.__name__, work), name=work.__name__)
+            for seconds, work in (
+                (_TRUST_S, read_trust),
+                (_PARTITIONS_S, make_partitions),
+                (_UPLOADS_S, collect_uploads),
+            )
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+async def _every(seconds: float, name: str, work: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await work()
+        except PlatformError as error:
+            _log.warning("upkeep_failed", work=name, code=error.code)
+        await asyncio.sleep(seconds)

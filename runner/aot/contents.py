@@ -1,0 +1,85 @@
+"""What the compiler role reads out of a verified bundle: manifest and component, checked against what was signed."""
+
+from __future__ import annotations
+
+from typing import Any, BinaryIO, Final
+
+import msgspec
+
+from shared.bundle_reader import read_bundle
+from shared.digest import sha256_hex
+from shared.errors import BundleInvalid
+from shared.manifest import Manifest, parse_manifest, refusal
+from shared.manifest_rules import check_members
+from shared.signing import BundleStatement
+
+MANIFEST: Final = "manifest.json"
+
+
+class Contents(msgspec.Struct, frozen=True, kw_only=True):
+    """The two members that decide what runs.
+
+    Attributes:
+        manifest: validated.
+        written: the manifest as it was written, for the registry.
+        component, component_sha256: `None` when the bundle is UI-only.
+        archive_bytes, files: of the whole bundle.
+    """
+
+    manifest: Manifest
+    written: dict[str, Any]
+    component: bytes | None
+    component_sha256: str | None
+    archive_bytes: int
+    files: int
+
+
+def read_contents(archive: BinaryIO, statement: BundleStatement) -> Contents:
+    """Read a bundle whose digest and signature were verified. Blocks; call it in a thread.
+
+    The archive is read twice: which member is the component stands in the manifest, which comes behind it.
+
+    Raises:
+        BundleInvalid, BundleLimits: not a well-formed bundle, or one whose members are not the signed ones.
+        ManifestInvalid: the manifest, or what it points at.
+    """
+    names: set[str] = set()
+
+    def is_manifest(name: str) -> bool:
+        names.add(name)
+        return name == MANIFEST
+
+    found = list(read_bundle(archive, is_manifest))
+    if not found:
+        raise BundleInvalid(f"{MANIFEST} must stand at the root of the bundle", path=MANIFEST)
+    data = found[0].data
+    if sha256_hex(data) != statement.manifest_sha256:
+        raise BundleInvalid("the signature names another manifest; sign the bundle that is sent", path=MANIFEST)
+    manifest = parse_manifest(data)
+    if violations := check_members(manifest, names):
+        raise refusal(violations)
+    _check_names(manifest, statement)
+    archive.seek(0)
+    component = _component(archive, manifest.entry, statement)
+    return Contents(
+        manifest=manifest,
+        written=msgspec.json.decode(data, type=dict[str, Any]),
+        component=component,
+        component_sha256=statement.component_sha256,
+        archive_bytes=archive.seek(0, 2),
+        files=len(names),
+    )
+
+
+def _check_names(manifest: Manifest, statement: BundleStatement) -> None:
+    for field in ("name", "publisher", "version"):
+        if getattr(manifest, field) != getattr(statement, field):
+            raise BundleInvalid(f"the signature names another {field} than the manifest", path=MANIFEST)
+
+
+def _component(archive: BinaryIO, entry: str, statement: BundleStatement) -> bytes | None:
+    found = list(read_bundle(archive, lambda name: name == entry))
+    component = found[0].data if found else None
+    if (None if component is None else sha256_hex(component)) != statement.component_sha256:
+        raise BundleInvalid("the signature names another component; sign the bundle that is sent", path=entry)
+    return component

@@ -1,0 +1,1 @@
+"""The public listener: static files of installed extensions' UIs, and nothing else."""

@@ -1,0 +1,97 @@
+"""Runs the load generator against one server and adds what the server's processes cost."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from tests.bench.load import WARM_UP_SHARE, Result
+
+TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+
+
+class Load(msgspec.Struct, frozen=True):
+    """One request, as often as it goes."""
+
+    url: str
+    method: str = "GET"
+    headers: dict[str, str] = {}
+    body: bytes = b""
+
+    def raw(self) -> bytes:
+        """The bytes on the wire."""
+        parts = urlsplit(self.url)
+        lines = [f"{self.method} {parts.path or '/'} HTTP/1.1", f"host: {parts.netloc}"]
+        lines += [f"{name}: {value}" for name, value in self.headers.items()]
+        lines.append(f"content-length: {len(self.body)}")
+        return ("\r\n".join(lines) + "\r\n\r\n").encode() + self.body
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """What one run showed; `cpu_ms` is of all the server's processes, for one answer."""
+
+    p50_ms: float
+    p99_ms: float
+    per_s: float
+    cpu_ms: float
+    failures: int
+
+
+def descendants(pid: int) -> list[int]:
+    """`pid` and every process below it."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:  # it ended while we looked
+                continue
+            children.setdefault(int(fields[1]), []).append(int(entry.name))
+    found, waiting = [], [pid]
+    while waiting:
+        found.append(waiting.pop())
+        waiting += children.get(found[-1], [])
+    return found
+
+
+def cpu_s(pid: int) -> float:
+    """Processor seconds of `pid` and all below it, those waited for included."""
+    total = 0
+    for one in descendants(pid):
+        try:
+            fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        total += sum(int(field) for field in fields[11:15])
+    return total / TICKS_PER_S
+
+
+def measure(load: Load, pid: int, *, connections: int, seconds: float) -> Measured:
+    """Run `load` and relate it to the processor time below `pid`."""
+    parts = urlsplit(load.url)
+    command = [sys.executable, "-m", "tests.bench.load", str(parts.hostname), str(parts.port)]
+    before = cpu_s(pid)
+    done = subprocess.run(
+        [*command, str(connections), str(seconds)],
+        input=load.raw(),
+        capture_output=True,
+        check=True,
+        timeout=seconds + 60,
+    )
+    spent = cpu_s(pid) - before
+    result = msgspec.json.decode(done.stdout, type=Result)
+    # Processor time covers the warm-up as well, the answers only what came after it.
+    answers = max(1.0, result.answers / (1 - WARM_UP_SHARE))
+    return Measured(
+        p50_ms=result.p50_ms,
+        p99_ms=result.p99_ms,
+        per_s=result.answers / result.seconds,
+        cpu_ms=spent / answers * 1000,
+        failures=result.failures,
+    )

@@ -1,0 +1,199 @@
+"""Tenant isolation, table by table. The tables come from the catalogue, so that a new one cannot be forgotten."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from gateway.identity import api_keys as keys
+from gateway.store import api_keys
+from gateway.store.pool import Database, Tx
+from shared.keys import PrivateKey
+from tests.gateway.asgi import Client
+from tests.gateway.bundles import bundle
+from tests.gateway.registry_flow import install, publish
+from tests.gateway.services import DatabaseUrls, owner
+from tests.gateway.stub_compiler import StubCompiler
+
+OPEN = {"schema_migration"}
+"""Tables about no tenant: everyone may read them."""
+
+WRITE_ONLY = {"state_feed"}
+"""Tables a tenant's transaction may add to and never read."""
+
+TENANTS = ("acme", "globex")
+
+
+async def tables(url: str) -> list[str]:
+    """Every table, partitions included."""
+    async with owner(url) as connection:
+        cursor = await connection.execute(
+            """select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p')
+                order by relname"""
+        )
+        return [str(row[0]) for row in await cursor.fetchall()]
+
+
+async def is_partition(url: str, table: str) -> bool:
+    async with owner(url) as connection:
+        cursor = await connection.execute("select relispartition from pg_class where relname = %s", (table,))
+        row = await cursor.fetchone()
+        assert row is not None
+        return bool(row[0])
+
+
+@pytest.fixture
+async def populated(
+    store: Database,
+    database: DatabaseUrls,
+    public: Client,
+    other: Client,
+    compiler: StubCompiler,
+    publisher_key: PrivateKey,
+) -> AsyncIterator[DatabaseUrls]:
+    """Rows of two tenants in every table."""
+    for tenant, client in zip(TENANTS, (public, other), strict=True):
+        one = bundle(f"{tenant}.crm", publisher=tenant)
+        await publish(client, compiler, one, publisher_key)
+        assert (await install(client, f"{tenant}.crm", config={"region": tenant})).status == 201
+        fresh = keys.generate()
+        async with store.tenant(tenant) as tx:
+            await api_keys.insert(
+                tx,
+                key_id=fresh.id,
+                tenant_id=tenant,
+                name="ci",
+                secret_sha256=fresh.secret_sha256,
+                permissions=["extension:read"],
+                created_by="test",
+            )
+        async with store.platform() as tx:
+            await tx.execute(
+                """insert into extension_execution_log (id, tenant_id, request_id, registry_id, install_id, version_id,
+                                                        content_hash, method, deadline_at)
+                   values (%s, %s, 'r', %s, %s, %s, 'sha256:', 'GET', now())""",
+                (str(uuid.uuid4()), tenant, str(uuid.uuid4()), str(uuid.uuid4()), str(uuid.uuid4())),
+            )
+    yield database
+
+
+async def visible(tx: Tx, table: str) -> set[str]:
+    """Which rows of a table a transaction sees, by their place."""
+    statement = sql.SQL("select tableoid::regclass::text || ctid::text from {}").format(sql.Identifier(table))
+    return {str(row[0]) for row in await (await tx.execute(statement)).fetchall()}
+
+
+async def test_every_table_forces_row_level_security(database: DatabaseUrls) -> None:
+    async with owner(database.owner) as connection:
+        cursor = await connection.execute(
+            """select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p')
+                and not (relrowsecurity and relforcerowsecurity)"""
+        )
+        assert {str(row[0]) for row in await cursor.fetchall()} == OPEN
+
+
+async def test_the_serving_logins_own_nothing_and_are_nothing_special(database: DatabaseUrls) -> None:
+    async with owner(database.owner) as connection:
+        cursor = await connection.execute(
+            """select count(*) from pg_class where relowner in ('gateway_app'::regrole, 'gateway_platform'::regrole)"""
+        )
+        assert await cursor.fetchone() == (0,)
+        cursor = await connection.execute(
+            """select rolname from pg_roles where rolname like 'gateway_%'
+                and (rolsuper or rolbypassrls or rolcreaterole or rolcreatedb)"""
+        )
+        assert await cursor.fetchall() == []
+
+
+async def test_two_tenants_see_disjoint_rows_of_every_table(populated: DatabaseUrls, store: Database) -> None:
+    for table in await tables(populated.owner):
+        if table in OPEN | WRITE_ONLY or await is_partition(populated.owner, table):
+            continue
+        seen = {}
+        for tenant in TENANTS:
+            async with store.tenant(tenant) as tx:
+                seen[tenant] = await visible(tx, table)
+        assert seen["acme"], f"{table}: this test needs rows of both tenants in it"
+        assert seen["globex"], f"{table}: this test needs rows of both tenants in it"
+        assert not seen["acme"] & seen["globex"], table
+
+
+@pytest.mark.parametrize("setting", ["unset", "empty", "somebody else", "left over"])
+async def test_without_a_tenant_of_its_own_no_transaction_sees_a_row(
+    populated: DatabaseUrls, store: Database, setting: str
+) -> None:
+    async with store.tenant("acme"):
+        pass  # the connection has now carried a tenant
+    async with store._app.connection() as connection:
+        for table in await tables(populated.owner):
+            if table in OPEN:
+                continue
+            async with connection.transaction():
+                if setting == "empty":
+                    await connection.execute("select set_config('app.tenant', '', true)")
+                if setting == "somebody else":
+                    await connection.execute("select set_config('app.tenant', 'nobody', true)")
+                try:
+                    async with connection.transaction():
+                        assert not await visible(connection, table), table
+                except psycopg.errors.InsufficientPrivilege:
+                    assert table in WRITE_ONLY or await is_partition(populated.owner, table), table
+
+
+async def test_a_tenant_cannot_write_into_another_ones_rows(populated: DatabaseUrls, store: Database) -> None:
+    async with store.tenant("globex") as tx:
+        row = await (await tx.execute("select id from tenant_extension_install")).fetchone()
+    assert row is not None
+    async with store.tenant("acme") as tx:
+        cursor = await tx.execute("update tenant_extension_install set status = 'disabled' where id = %s", (row[0],))
+        assert cursor.rowcount == 0
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        async with store.tenant("acme") as tx:
+            await tx.execute("update tenant_extension_install set tenant_id = 'globex'")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "insert into state_feed (kind, subject) values ('revoked_key', 'abc')",
+        "insert into state_feed (kind, subject) values ('disabled_install', gen_random_uuid()::text)",
+        "insert into state_feed (kind, subject) values ('ui_live', 'a/sha256:b')",
+        "select * from state_feed",
+        "delete from extension_audit_log",
+        "update extension_audit_log set actor = 'nobody'",
+        "update extension_version set revoked_at = null",
+        "update publisher set approved = true",
+        "insert into publisher (name, owner_account, approved) values ('mine', 'acme', true)",
+        "insert into publisher (name, owner_account) values ('theirs', 'globex')",
+        "insert into extension_execution_log (id) values (gen_random_uuid())",
+        "update api_key set permissions = '{platform:admin}'",
+        "select ensure_execution_log_partitions()",
+        "create table mine ()",
+    ],
+)
+async def test_a_tenants_transaction_is_refused(store: Database, statement: str) -> None:
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        async with store.tenant("acme") as tx:
+            await tx.execute(statement)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update tenant_extension_install set status = 'disabled'",
+        "update extension_version set state = 'ready'",
+        "update api_key set permissions = '{extension:admin}'",
+        "delete from state_feed",
+        "delete from extension_execution_log",
+        "select config from tenant_extension_install_config",
+        "select * from extension_audit_log",
+    ],
+)
+async def test_the_platforms_transaction_is_refused(store: Database, statement: str) -> None:
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        async with store.platform() as tx:
+            await tx.execute(statement)  # type: ignore[arg-type]

@@ -1,0 +1,111 @@
+"""One compilation in a child process: what comes out runs, what goes wrong names whose fault it is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from wasmtime import wat2wasm
+from wasmtime.component import Component
+
+from runner.aot import artefacts
+from runner.aot.child import compile_component
+from runner.aot.compile import DATA_MAX_BYTES, REFUSED, main
+from runner.sandbox.engine import EngineOptions, make_engine
+from shared.deadline import Deadline
+from shared.errors import ArtefactUnavailable, ComponentInvalid
+from shared.limits import PREPARE_MAX_S
+from tests.runner.published import component
+
+pytestmark = pytest.mark.guests
+
+
+def soon() -> Deadline:
+    return Deadline.after_ms(60_000)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "in.wasm"
+    path.write_bytes(component())
+    return path
+
+
+async def test_the_code_can_be_mapped_from_sealed_memory_by_the_engine_of_the_sandboxes(source: Path, tmp_path: Path):
+    target = tmp_path / "out.cwasm"
+    await compile_component(source, target, fuel=False, deadline=soon())
+    descriptor, _ = artefacts.unpack_sealed(artefacts.pack(target.read_bytes()))
+    try:
+        engine = make_engine(EngineOptions())
+        loaded = Component.deserialize_file(engine, f"/proc/self/fd/{descriptor}")
+        assert "handler" in loaded.type.exports(engine)
+    finally:
+        os.close(descriptor)
+
+
+async def test_code_for_metering_is_other_code(source: Path, tmp_path: Path):
+    for fuel in (False, True):
+        await compile_component(source, tmp_path / f"{fuel}.cwasm", fuel=fuel, deadline=soon())
+    assert (tmp_path / "False.cwasm").read_bytes() != (tmp_path / "True.cwasm").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"not wasm", bytes(wat2wasm("(module)")), component()[:-10]], ids=["empty", "text", "core", "cut"]
+)
+async def test_what_does_not_compile_is_the_components_fault_and_says_why(source: Path, tmp_path: Path, data: bytes):
+    source.write_bytes(data)
+    with pytest.raises(ComponentInvalid, match="does not compile: .") as raised:
+        await compile_component(source, tmp_path / "out.cwasm", fuel=False, deadline=soon())
+    assert str(tmp_path) not in raised.value.detail
+    assert not (tmp_path / "out.cwasm").exists()
+
+
+async def test_no_time_left_is_not_the_components_fault_and_leaves_no_process(source: Path, tmp_path: Path):
+    with pytest.raises(ArtefactUnavailable):
+        await compile_component(source, tmp_path / "out.cwasm", fuel=False, deadline=Deadline.after_ms(1))
+    assert children() == set()
+
+
+async def test_cancelling_kills_the_child(source: Path, tmp_path: Path):
+    task = asyncio.create_task(compile_component(source, tmp_path / "out.cwasm", fuel=False, deadline=soon()))
+    while not children():
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert children() == set()
+
+
+def children() -> set[str]:
+    """Command lines of the compilations that are our children and not yet over."""
+    found: set[str] = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
+            if parent == str(os.getpid()):
+                found.add((entry / "cmdline").read_text())
+    return {line for line in found if "runner.aot.compile" in line}
+
+
+def test_the_child_is_confined_before_it_reads_anything(tmp_path: Path):
+    program = """
+import resource
+from runner.aot.compile import confine
+confine()
+print([resource.getrlimit(limit)[1] for limit in (resource.RLIMIT_CPU, resource.RLIMIT_DATA, resource.RLIMIT_CORE)])
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env={}, timeout=60
+    ).stdout
+    assert said.strip() == str([PREPARE_MAX_S, DATA_MAX_BYTES, 0])
+
+
+def test_the_command_refuses_a_missing_argument():
+    with pytest.raises(SystemExit):
+        main(["in.wasm"])
+    assert REFUSED not in {0, 1, 2}
