@@ -20,6 +20,7 @@ from shared.limits import HEADER_BLOCK_MAX_BYTES
 KEEP_ALIVE_S: Final = 75  # longer than the 60 s of common balancers, so that they close first
 READ_S: Final = 60  # between two reads, also while a guest works: above the longest deadline of 30 s
 BACKLOG: Final = 1024
+REQUESTS_PER_CONNECTION: Final = 1_000_000  # Hypercorn's 1000 would cut a busy gateway's connection every second
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -38,6 +39,7 @@ def make_config(bind: str, *, graceful_s: float, certificate: str | None = None,
     config.include_server_header = False
     config.h11_max_incomplete_size = HEADER_BLOCK_MAX_BYTES
     config.keep_alive_timeout = KEEP_ALIVE_S
+    config.keep_alive_max_requests = REQUESTS_PER_CONNECTION
     config.read_timeout = READ_S
     config.graceful_timeout = graceful_s
     config.shutdown_timeout = graceful_s

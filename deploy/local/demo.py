@@ -16,7 +16,7 @@ from deploy.local import tokens
 from deploy.local.postgres import offer_to_everyone
 from deploy.local.private import write_private
 from deploy.local.progress import Progress
-from deploy.local.publish import Installed, Published, install, publish
+from deploy.local.publish import Installed, Published, install, publish, published
 from deploy.local.record import Extension, Tenant
 from deploy.local.rest import RefusedError, Rest, connected
 from deploy.local.samples import Packed
@@ -66,14 +66,20 @@ async def _extension(
 async def _version(around: Surroundings, operator: Rest, sample: Packed, progress: Progress) -> Published:
     """The sample's version in the registry; the one published earlier when its sources have changed since."""
     note = around.directory / "samples" / f"{sample.name}.json"
+    earlier = msgspec.json.decode(note.read_bytes(), type=Published) if note.exists() else None
+    if earlier is not None and not await published(operator, earlier):
+        earlier = None  # the database was removed
+    if earlier is not None and earlier.content_hash == sample.digest.content_hash:
+        return earlier
+    progress.begun(f"publishing {sample.name} (compiled once; kept in the bundle store)")
     try:
         version = await publish(operator, sample, around.keys.publisher.key())
     except RefusedError as error:
-        if error.code != "version_exists" or not note.exists():
+        if error.code != "version_exists" or earlier is None:
             raise
         progress.note(f"{sample.name} changed but its version did not: the one published earlier stays")
         progress.note("raise the version in its manifest.json, or `make reset`")
-        return msgspec.json.decode(note.read_bytes(), type=Published)
+        return earlier
     write_private(note, msgspec.json.encode(version))
     return version
 

@@ -12,13 +12,14 @@ from typing import Final
 import msgspec
 
 from deploy.local.failures import StackError
-from deploy.local.rest import Rest
+from deploy.local.rest import RefusedError, Rest
 from deploy.local.samples import Packed
 from shared.keys import PrivateKey
 from shared.limits import PREPARE_MAX_S
 from shared.signing import BundleStatement, Envelope, sign_statement
 
 PREPARE_POLL_S: Final = 0.1
+NOT_FOUND: Final = 404
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -111,8 +112,21 @@ async def publish(rest: Rest, sample: Packed, key: PrivateKey) -> Published:
     return version
 
 
+async def published(rest: Rest, version: Published) -> bool:
+    """Whether the registry has exactly this version, ready to be installed. Raises `RefusedError`."""
+    try:
+        found = await rest.get(f"/api/registry/versions/{version.version_id}", Published)
+    except RefusedError as error:
+        if error.status == NOT_FOUND:
+            return False
+        raise
+    return found.state == "ready" and found.content_hash == version.content_hash
+
+
 async def install(rest: Rest, version: Published, sample: Packed) -> Installed:
     """The tenant's install of `version`; made, with everything granted that it asks for, when there is none.
+
+    An install of another version is removed first: its data stays and belongs to the new one.
 
     Args:
         rest: acting as the tenant's administrator.
@@ -123,8 +137,10 @@ async def install(rest: Rest, version: Published, sample: Packed) -> Installed:
         RefusedError: the gateway refused.
     """
     found = await _installed(rest, version.extension_id)
-    if found is not None:
+    if found is not None and found.version_id == version.version_id:
         return found
+    if found is not None:
+        await rest.delete(f"/api/installs/{found.install_id}", Installed)
     grants = _Grants(
         capabilities=tuple(sample.manifest.capabilities),
         egress=tuple(entry.host for entry in sample.manifest.egress_entries()),

@@ -56,6 +56,10 @@ class Rest:
         """The answer of `POST path` with a JSON body. Raises `RefusedError`."""
         return await self._call("POST", path, kind, msgspec.json.encode(body), "application/json")
 
+    async def delete(self, path: str, kind: type[T]) -> T:
+        """The answer of `DELETE path`. Raises `RefusedError`."""
+        return await self._call("DELETE", path, kind, None, "application/json")
+
     async def upload(self, path: str, file: Path, kind: type[T]) -> T:
         """The answer of `POST path` with the bytes of `file`. Raises `RefusedError`."""
         data = io.BytesIO(await asyncio.to_thread(file.read_bytes))  # aiohttp sends a stream in pieces

@@ -13,7 +13,7 @@ import secrets
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from aiobotocore.config import AioConfig
@@ -166,9 +166,8 @@ async def _provision(endpoint: str, root: Login, bucket: str) -> tuple[Login, Lo
         "aws_access_key_id": root.access_key,
         "aws_secret_access_key": root.secret_key,
     }
-    config = AioConfig(s3={"addressing_style": "path"})
     async with asyncio.timeout(CALL_MAX_S):
-        async with session.create_client("s3", config=config, **where) as objects:
+        async with _client(session, "s3", where) as objects:
             try:
                 await objects.create_bucket(Bucket=bucket)
             except ClientError as error:
@@ -180,6 +179,12 @@ async def _provision(endpoint: str, root: Login, bucket: str) -> tuple[Login, Lo
             await _user(session, where, "compiler", [*read, _allow(["s3:PutObject"], f"{bucket}/aot/*")]),
             await _user(session, where, "runner", read),
         )
+
+
+def _client(session: AioSession, service: str, where: dict[str, str]) -> contextlib.AbstractAsyncContextManager[Any]:
+    # Any: botocore makes its clients' methods at run time.
+    client: Any = session.create_client(service, config=AioConfig(s3={"addressing_style": "path"}), **where)
+    return client  # type: ignore[no-any-return]
 
 
 class _Statement(msgspec.Struct, frozen=True, rename="pascal"):
@@ -200,7 +205,7 @@ def _allow(actions: list[str], resource: str) -> _Statement:
 
 
 async def _user(session: AioSession, where: dict[str, str], name: str, statements: list[_Statement]) -> Login:
-    async with session.create_client("iam", **where) as iam:
+    async with _client(session, "iam", where) as iam:
         await iam.create_user(UserName=name)
         policy = msgspec.json.encode(_Policy(version="2012-10-17", statement=statements)).decode()
         await iam.put_user_policy(UserName=name, PolicyName="bucket", PolicyDocument=policy)

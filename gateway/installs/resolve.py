@@ -16,6 +16,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
+import structlog
+
 from gateway.installs.resolved import ResolvedInstall, resolved
 from gateway.store import notices
 from gateway.store import resolve as statements
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 Found = tuple[ResolvedInstall, ...]
 Load = Callable[[str, str], Awaitable[Found]]
 """Tenant and reference → the installs it can mean, at most two."""
+
+_log = structlog.get_logger(__name__)
 
 _NAME: Final = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
 _NAME_MAX_CHARS: Final = 301  # publisher 100, a dot, name 200
@@ -165,6 +169,7 @@ async def open_resolver(store: Database, settings: GatewaySettings) -> AsyncIter
     resolver = InstallResolver(loader(store), stale_s=stale_s)
     changes = notices.changes(settings.database_direct_url)
     listener = asyncio.create_task(resolver.follow(changes), name="install listener")
+    listener.add_done_callback(_ended)
     try:
         yield resolver
     finally:
@@ -183,6 +188,12 @@ def loader(store: Database) -> Load:
         return tuple(resolved(tenant_id, row) for row in rows)
 
     return load
+
+
+def _ended(listener: asyncio.Task[None]) -> None:
+    # Entries still end with their time; but changes then act within seconds instead of at once, which must be seen.
+    if not listener.cancelled() and (error := listener.exception()) is not None:
+        _log.error("install_listener_ended", error=repr(error))
 
 
 def _possible(reference: str) -> bool:

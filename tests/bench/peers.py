@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.cli.toolchains import find_node, find_package
+from runner.listener import REQUESTS_PER_CONNECTION
 
 PEER: Final = Path(__file__).parent / "peer"
 EXAMPLES: Final = Path(__file__).parents[1] / "examples"
@@ -87,7 +89,8 @@ def serving(command: list[str], port: int) -> Iterator[tuple[str, int]]:
         _wait(url, process)
         yield url, process.pid
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it never came up
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
@@ -114,8 +117,14 @@ def wasmtime_serve(directory: Path) -> Iterator[tuple[str, int]]:
 
 @contextlib.contextmanager
 def bare_hypercorn(workers: int) -> Iterator[tuple[str, int]]:
-    """Hypercorn answering a constant with as many workers as our runner has."""
+    """Hypercorn answering a constant with as many workers as our runner has, and as patient as ours."""
     port = free_port()
-    command = [sys.executable, "-m", "hypercorn", "-w", str(workers), "-k", "uvloop", "-b", f"127.0.0.1:{port}"]
-    with serving([*command, "tests.bench.peers:app"], port) as found:
-        yield found
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as config:
+        config.write(
+            f'bind = ["127.0.0.1:{port}"]\nworkers = {workers}\nworker_class = "uvloop"\n'
+            f"keep_alive_max_requests = {REQUESTS_PER_CONNECTION}\n"
+        )
+        config.flush()
+        command = [sys.executable, "-m", "hypercorn", "-c", config.name, "tests.bench.peers:app"]
+        with serving(command, port) as found:
+            yield found

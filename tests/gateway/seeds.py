@@ -64,12 +64,11 @@ def seed(
         extension_of: install this one's extension and version instead of a new one.
         columns: further columns of the install.
     """
-    new = lambda: str(uuid.uuid4())  # noqa: E731
     found = Seed(
         tenant_id=tenant_id,
-        extension_id=extension_of.extension_id if extension_of else new(),
-        version_id=extension_of.version_id if extension_of else new(),
-        install_id=new(),
+        extension_id=extension_of.extension_id if extension_of else _new_id(),
+        version_id=extension_of.version_id if extension_of else _new_id(),
+        install_id=_new_id(),
         content_hash=extension_of.content_hash if extension_of else "sha256:" + uuid.uuid4().hex * 2,
         publisher=extension_of.publisher if extension_of else publisher,
         name=extension_of.name if extension_of else name or f"com.acme.n{uuid.uuid4().hex[:8]}",
@@ -96,6 +95,10 @@ def seed(
                 (found.install_id, tenant_id, msgspec.json.encode(config).decode()),
             )
     return found
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())
 
 
 def _seed_version(connection: psycopg.Connection[tuple[object, ...]], found: Seed, manifest: dict[str, object]) -> None:

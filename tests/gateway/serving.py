@@ -22,7 +22,7 @@ from gateway.server import serve
 from gateway.settings import load_settings
 from shared.keys import PrivateKey
 from tests.gateway.people import AUDIENCE, ISSUER, Host
-from tests.gateway.seeds import Seed
+from tests.gateway.seeds import Seed, seed
 from tests.gateway.services import DatabaseUrls
 from tests.gateway.stub_runner import StubRunner, stub_runner
 
@@ -55,11 +55,13 @@ class Served:
     database: DatabaseUrls
     session: aiohttp.ClientSession
 
-    async def call(self, method: str, target: str, *, body: bytes | None = None, **headers: str) -> Answer:
+    async def call(self, method: str, target: str, body: bytes | None = None, /, **headers: str) -> Answer:
         """One request with exactly this target; header names with `_` for `-`."""
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         url = URL(f"http://127.0.0.1:{self.port}{target}", encoded=True)
-        async with self.session.request(method, url, data=body and io.BytesIO(body), headers=sent, allow_redirects=False) as response:
+        async with self.session.request(
+            method, url, data=body and io.BytesIO(body), headers=sent, allow_redirects=False
+        ) as response:
             return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, await response.read())
 
     async def raw(self, data: bytes) -> bytes:
@@ -140,6 +142,12 @@ async def served(shared_database: DatabaseUrls) -> AsyncIterator[Served]:
 
 
 @pytest.fixture
+def install(shared_database: DatabaseUrls, tenant: str) -> Seed:
+    """An extension that this test's own tenant has installed."""
+    return seed(shared_database, tenant)
+
+
+@pytest.fixture
 def live(served: Served) -> Served:
     """The module's gateway, its stub forgetful of earlier tests."""
     stub = served.stub
@@ -148,3 +156,13 @@ def live(served: Served) -> Served:
     stub.arrived.clear()
     stub.cancelled.clear()
     return served
+
+
+def is_problem(answer: Answer, status: int, code: str) -> None:
+    """Asserts the one shape of every refusal."""
+    assert (answer.status, answer.headers["content-type"]) == (status, "application/problem+json")
+    problem = answer.json()
+    assert (problem["code"], problem["status"]) == (code, status)
+    assert problem["request_id"] == answer.headers["x-request-id"]
+    assert problem["detail"]
+    assert answer.headers["cache-control"] == "no-store"

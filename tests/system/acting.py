@@ -100,7 +100,7 @@ async def visiting(stack: Stack, token: str | None) -> AsyncIterator[Visitor]:
 
 def manifest(name: str, version: str = "1.0.0", **more: Any) -> dict[str, Any]:
     """A small valid manifest."""
-    return {"name": name, "publisher": "alga", "version": version, "runtime": "wasm-component@1", **more}
+    return {"name": name, "publisher": "local", "version": version, "runtime": "wasm-component@1", **more}
 
 
 def packed(directory: Path, described: dict[str, Any], component: bytes | None) -> tuple[bytes, BundleDigest]:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+import zstandard
 
 from deploy.local.record import Stack
+from shared.bundle_writer import BundleDigest
+from shared.digest import content_hash_of, sha256_hex
 from shared.keys import PrivateKey
 from tests.system.acting import Visitor, manifest, packed, signed
 
@@ -15,6 +22,24 @@ from tests.system.acting import Visitor, manifest, packed, signed
 def key(stack: Stack) -> PrivateKey:
     """The publisher's key, which the platform trusts."""
     return PrivateKey.from_pem(Path(stack.signing_key).read_text())
+
+
+def smuggled(described: dict[str, Any]) -> tuple[bytes, BundleDigest]:
+    """A bundle our own writer would refuse to write: only a manifest, whatever it says."""
+    text = msgspec.json.encode(described)
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, data in (("manifest.json", text), ("ui/index.html", b"<!doctype html>")):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    data = zstandard.ZstdCompressor().compress(archive.getvalue())
+    return data, BundleDigest(
+        content_hash=content_hash_of(data),
+        manifest_sha256=sha256_hex(text),
+        component_sha256=None,
+        size_bytes=len(data),
+    )
 
 
 async def test_a_ui_only_extension_is_published_without_a_compilation(
@@ -80,8 +105,6 @@ async def test_a_signed_archive_that_is_none_is_rejected_with_a_reason(
     described = manifest("tests.broken", ui={"type": "iframe", "entry": "ui/index.html"})
     _, digest = packed(tmp_path, described, None)
     garbage = b"this is no archive"
-    from shared.digest import content_hash_of
-
     answer = await admin.publish(garbage, signed(described, digest, key, content_hash=content_hash_of(garbage)))
     assert answer.json()["state"] == "rejected"
     assert answer.json()["reason"]["code"] == "bundle_invalid"
@@ -99,7 +122,7 @@ async def test_a_manifest_that_asks_too_much_is_rejected_with_its_path(
     admin: Visitor, key: PrivateKey, tmp_path: Path
 ) -> None:
     described = manifest("tests.greedy", limits={"memoryMb": 4096}, ui={"type": "iframe", "entry": "ui/index.html"})
-    data, digest = packed(tmp_path, described, None)
+    data, digest = smuggled(described)
     answer = await admin.publish(data, signed(described, digest, key))
     assert answer.json()["state"] == "rejected"
     assert answer.json()["reason"]["code"] == "manifest_invalid"

@@ -20,11 +20,6 @@ HASH = "sha256:" + "ab" * 32
 UUID = "00000000-0000-4000-8000-000000000001"
 
 
-@pytest.fixture
-def install(shared_database: DatabaseUrls, tenant: str) -> Seed:
-    return seed(shared_database, tenant)
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def compatible(shared_database: DatabaseUrls) -> AsyncIterator[Served]:
     """A gateway that leads older pages to the runner."""

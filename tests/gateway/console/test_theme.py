@@ -6,9 +6,39 @@ import pytest
 
 from gateway.console.theme import LIGHT
 
-NAMES = """bg fg muted muted-fg primary primary-foreground primary-light primary-dark primary-50 primary-100 primary-soft
-primary-soft-fg primary-soft-hover primary-border secondary secondary-foreground secondary-light border border-light ring
-radius accent accent-foreground danger danger-dark warning success card-bg row-even row-odd row-hover""".split()
+NAMES = [
+    "bg",
+    "fg",
+    "muted",
+    "muted-fg",
+    "primary",
+    "primary-foreground",
+    "primary-light",
+    "primary-dark",
+    "primary-50",
+    "primary-100",
+    "primary-soft",
+    "primary-soft-fg",
+    "primary-soft-hover",
+    "primary-border",
+    "secondary",
+    "secondary-foreground",
+    "secondary-light",
+    "border",
+    "border-light",
+    "ring",
+    "radius",
+    "accent",
+    "accent-foreground",
+    "danger",
+    "danger-dark",
+    "warning",
+    "success",
+    "card-bg",
+    "row-even",
+    "row-odd",
+    "row-hover",
+]
 
 
 def test_every_token_of_the_kit_has_a_default_and_no_other() -> None:

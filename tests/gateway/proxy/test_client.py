@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import socket
 import time
@@ -297,3 +298,16 @@ def test_a_provider_gets_a_token_only_when_granted_and_only_for_itself() -> None
 def test_every_execute_token_is_new() -> None:
     mint = TokenMint(KEY, lambda: 1000.0)
     assert mint.execute(REQUEST, b"body") != mint.execute(REQUEST, b"body")
+
+
+def test_the_bytes_of_an_execute_token_are_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.proxy.tokens.new_jti", lambda: "0" * 32)
+    token = TokenMint(KEY, lambda: 1000.0).execute(REQUEST, b"body")
+    head, payload, _ = (base64.urlsafe_b64decode(part + "==") for part in token.split("."))
+    assert head == b'{"alg":"EdDSA","kid":"%s","typ":"alga-execute+jwt"}' % KEY.key_id.encode()
+    assert payload == (
+        b'{"iss":"gateway","aud":"runner","op":"execute","jti":"00000000000000000000000000000000","iat":1000,"exp":1010,'
+        b'"body_sha256":"230d8358dc8e8890b4c58deeb62912ee2f20357ae92a5cc861b98e68fe31acb5","tenant":"acme",'
+        b'"extension":"00000000-0000-4000-8000-000000000001","install":"00000000-0000-4000-8000-000000000002",'
+        b'"content_hash":"sha256:%s","caps":["cap:context.read"]}' % (b"ab" * 32)
+    )

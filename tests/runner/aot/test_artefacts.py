@@ -6,6 +6,7 @@ import base64
 import fcntl
 import mmap
 import os
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -155,12 +156,12 @@ def test_unpacked_memory_holds_the_code_and_can_never_change():
 
 def test_code_beyond_the_limit_is_refused_and_its_memory_given_back(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(artefacts, "ARTEFACT_MAX_BYTES", 1000)
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     descriptor, _ = artefacts.unpack_sealed(artefacts.pack(bytes(1000)))
     os.close(descriptor)
     with pytest.raises(ArtefactTamperedError, match="more than 1000"):
         artefacts.unpack_sealed(artefacts.pack(bytes(1001)))
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_frame_that_does_not_say_its_length_is_refused():

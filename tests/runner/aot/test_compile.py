@@ -21,6 +21,7 @@ from shared.deadline import Deadline
 from shared.errors import ArtefactUnavailable, ComponentInvalid
 from shared.limits import PREPARE_MAX_S
 from tests.runner.published import component
+from tests.runner.waiting import until
 
 pytestmark = pytest.mark.guests
 
@@ -59,7 +60,7 @@ async def test_code_for_metering_is_other_code(source: Path, tmp_path: Path):
 )
 async def test_what_does_not_compile_is_the_components_fault_and_says_why(source: Path, tmp_path: Path, data: bytes):
     source.write_bytes(data)
-    with pytest.raises(ComponentInvalid, match="does not compile: .") as raised:
+    with pytest.raises(ComponentInvalid, match=r"does not compile: .") as raised:
         await compile_component(source, tmp_path / "out.cwasm", fuel=False, deadline=soon())
     assert str(tmp_path) not in raised.value.detail
     assert not (tmp_path / "out.cwasm").exists()
@@ -73,8 +74,7 @@ async def test_no_time_left_is_not_the_components_fault_and_leaves_no_process(so
 
 async def test_cancelling_kills_the_child(source: Path, tmp_path: Path):
     task = asyncio.create_task(compile_component(source, tmp_path / "out.cwasm", fuel=False, deadline=soon()))
-    while not children():
-        await asyncio.sleep(0)
+    await until(children)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import gc
 import os
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -29,9 +28,10 @@ from shared.errors import (
 from shared.ids import ContentHash
 from shared.keys import PrivateKey
 from shared.trust import TrustStore
-from shared.wire import PrepareResponse
+from tests.runner.aot.fakes import FakeCompiler, Stages
 from tests.runner.memory_store import MemoryObjects
 from tests.runner.published import Published, publish, trusting
+from tests.runner.waiting import settled, until
 
 KEY = PrivateKey.generate()
 AOT = PrivateKey.generate()
@@ -69,40 +69,6 @@ def pair(bundle: Published, code: bytes = CODE, key: PrivateKey = AOT, engine: s
         artefacts.object_key(ENGINE, component): stored,
         artefacts.signature_key(ENGINE, component): artefacts.sign(key, expected, stored),
     }
-
-
-class FakeCompiler:
-    """Leaves what it is told to in the store; counts how often it was asked."""
-
-    def __init__(self, store: MemoryObjects) -> None:
-        self.store = store
-        self.leaves: dict[str, bytes] = {}
-        self.refuses: Exception | None = None
-        self.asked = 0
-        self.gate = asyncio.Event()
-        self.gate.set()
-
-    async def prepare(self, content_hash: ContentHash, deadline: Deadline) -> PrepareResponse:
-        self.asked += 1
-        await self.gate.wait()
-        if self.refuses is not None:
-            raise self.refuses
-        self.store.held |= self.leaves
-        return PrepareResponse(
-            content_hash=content_hash,
-            component_sha256=None,
-            imports=(),
-            exports=(),
-            initial_memory_bytes=0,
-            sizes={},
-            manifest={},
-            artefact="compiled",
-        )
-
-
-class Stages(Counter[str]):
-    def count(self, stage: str) -> None:  # type: ignore[override]
-        self[stage] += 1
 
 
 @pytest.fixture
@@ -171,11 +137,6 @@ def taken(artefact: Artefact) -> tuple[bytes, str]:
     return code, artefact.source
 
 
-async def settled() -> None:
-    while len(asyncio.all_tasks()) > 1:
-        await asyncio.sleep(0)
-
-
 # ---- where it is found --------------------------------------------------------------------------------------
 
 
@@ -216,8 +177,7 @@ async def test_two_hundred_callers_of_a_cold_digest_cost_one_read_each_and_one_c
     compiler.gate.clear()
     one = make()
     callers = [asyncio.create_task(one.load(bundle.content_hash, soon())) for _ in range(200)]
-    while not compiler.asked:
-        await asyncio.sleep(0)
+    await until(lambda: compiler.asked)
     compiler.gate.set()
     found = [taken(artefact) for artefact in await asyncio.gather(*callers)]
     assert found == [(CODE, "compiled")] * 200

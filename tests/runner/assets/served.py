@@ -21,10 +21,31 @@ from runner.clients.gateway import GatewayError
 from runner.listener import listen, make_config
 from shared.deadline import Deadline
 from shared.ids import ContentHash, ExtensionId
+from shared.keys import PrivateKey
 from shared.trust import TrustStore
 from tests.runner.memory_store import MemoryObjects
+from tests.runner.published import PAGE, SCRIPT
 
 EXTENSION = ExtensionId("7d3f6f5e-0000-4000-8000-000000000001")
+KEY = PrivateKey.generate()
+EVIL = b"<script>alert(document.domain)</script>"
+FILES = {
+    "ui/dist/index.html": PAGE,
+    "ui/dist/app.js": SCRIPT,
+    "ui/dist/deep/style.css": b"body { margin: 0 }",
+    "ui/dist/ui/inner.js": b"'inner'",
+    "ui/inner.js": b"'outer'",
+    "ui/logo.png": b"\x89PNG" + bytes(5000),
+    "ui/evil.html": EVIL,
+    "ui/evil.svg": b"<svg xmlns='http://www.w3.org/2000/svg'>" + EVIL + b"</svg>",
+    "ui/evil": EVIL,
+    "ui/empty.txt": b"",
+    "ui/caf\u00e9 1%.txt": b"named",
+    "ui/large.bin": b"0123456789abcdef" * 50_000,
+    "dist/main.wasm": b"\0asm",
+    "wit/world.wit": b"package a:b;",
+}
+NAVIGATION = {"sec_fetch_dest": "iframe"}
 POLICY = UiPolicy(frame_ancestors="https://app.example.com")
 
 

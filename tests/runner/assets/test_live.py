@@ -12,6 +12,7 @@ from shared.deadline import Deadline
 from shared.errors import BundleUnavailable, NotFound
 from shared.ids import ContentHash, ExtensionId
 from shared.limits import NEGATIVE_CACHE_S, UI_LOOKUPS_PER_S
+from tests.runner.waiting import until
 
 EXTENSION = ExtensionId("7d3f6f5e-0000-4000-8000-000000000001")
 
@@ -187,8 +188,7 @@ async def test_a_look_up_that_was_overtaken_by_the_feed_loses(live: LiveUis, fee
     gateway.installed.add(subject)
     gateway.gate.clear()
     asking = asyncio.create_task(live.check(EXTENSION, digest()))
-    while not gateway.asked:
-        await asyncio.sleep(0)
+    await until(lambda: gateway.asked)
     feed.gone.add(subject)
     gateway.gate.set()
     with pytest.raises(NotFound):

@@ -17,6 +17,7 @@ import pytest
 
 from runner.bundles.cache import DiskCache
 from shared.deadline import Deadline
+from tests.runner.waiting import until
 
 SOON = Deadline.after_ms(60_000)
 
@@ -159,6 +160,7 @@ def test_a_crash_in_the_middle_of_a_write_leaves_the_old_blob(tmp_path: Path):
 import asyncio, os, signal, sys
 from pathlib import Path
 from runner.bundles.cache import DiskCache
+from tests.runner.waiting import until
 
 async def main():
     cache = DiskCache(Path(sys.argv[1]), max_bytes=1 << 20)
@@ -209,12 +211,6 @@ def refusals(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return found
 
 
-async def refused(refusals: list[int]) -> None:
-    async with asyncio.timeout(20):
-        while not refusals:
-            await asyncio.sleep(0)
-
-
 async def test_the_second_holder_waits_for_the_first(cache: DiskCache, refusals: list[int]):
     order: list[str] = []
     release = asyncio.Event()
@@ -231,10 +227,9 @@ async def test_the_second_holder_waits_for_the_first(cache: DiskCache, refusals:
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(first())
-        while not order:
-            await asyncio.sleep(0)
+        await until(lambda: order)
         tasks.create_task(second())
-        await refused(refusals)
+        await until(lambda: refusals)
         release.set()
     assert order == ["first False", "first done", "second True"]
 
@@ -273,7 +268,7 @@ async def test_the_lock_holds_between_processes_and_dies_with_its_holder(
     try:
         await asyncio.to_thread(ready.wait, 30)
         waiting = asyncio.create_task(_taken(cache))
-        await refused(refusals)
+        await until(lambda: refusals)
         assert not waiting.done()
         holder.kill()
         assert await waiting

@@ -21,6 +21,7 @@ from shared.signing import Envelope, add_signature, decode_envelope, encode_enve
 from shared.trust import TrustStore
 from tests.runner.memory_store import MemoryObjects
 from tests.runner.published import Published, publish, trusting
+from tests.runner.waiting import settled
 
 ABSENT = ContentHash("sha256:" + "0" * 64)
 
@@ -59,12 +60,6 @@ async def make(store: MemoryObjects, trust: TrustStore, tmp_path: Path) -> Async
     await cache.open()
     async with Background() as background:
         yield lambda: Statements(store, cache, trust, background)
-
-
-async def settled() -> None:
-    """Background writes are over."""
-    while len(asyncio.all_tasks()) > 1:
-        await asyncio.sleep(0)
 
 
 async def test_a_signed_digest_gives_its_statement(make: Make, bundle: Published):

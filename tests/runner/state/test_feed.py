@@ -17,6 +17,7 @@ from shared.keys import PrivateKey
 from shared.limits import STATE_SILENT_S
 from shared.wire import StateEntry, StateFeed, StateKind
 from tests.runner.published import trusting
+from tests.runner.waiting import until
 
 
 class Gateway:
@@ -205,8 +206,7 @@ async def test_it_polls_until_it_is_cancelled(
 ):
     monkeypatch.setattr(feed_module, "STATE_POLL_S", 0)
     running = asyncio.create_task(poller.run())
-    while len(gateway.asked) < 3:
-        await asyncio.sleep(0)
+    await until(lambda: len(gateway.asked) >= 3)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
@@ -220,8 +220,6 @@ async def test_a_changed_trust_file_is_taken_into_force(tmp_path, monkeypatch: p
     trust = type(trusting(first))(str(path))
     watching = asyncio.create_task(watch_trust(trust))
     path.write_text(second.public.pem())
-    async with asyncio.timeout(10):
-        while second.key_id not in trust.current().keys:
-            await asyncio.sleep(0)
+    await until(lambda: second.key_id in trust.current().keys)
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
