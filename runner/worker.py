@@ -46,6 +46,8 @@ def main() -> None:
     """Entry point: `python -m runner.worker INTERNAL_FD PUBLIC_FD REPLAY_FD`."""
     logs.configure("runner")
     internal_fd, public_fd, replay_fd = (int(word) for word in sys.argv[1:4])
+    for descriptor in (internal_fd, public_fd, replay_fd):
+        os.set_inheritable(descriptor, False)  # they came through exec; no child of ours may get them
     uvloop.run(serve(read_runner(os.environ), internal_fd, public_fd, replay_fd))
 
 

@@ -27,10 +27,10 @@ from shared.limits import GIB, KIB, MIB, ZSTD_WINDOW_MAX_BYTES
 from shared.signing import pre_authentication_encoding
 
 ARTEFACT_MAX_BYTES: Final = 1 * GIB  # decompressed; 128 MiB of component make about 400
-ARTEFACT_STORED_MAX_BYTES: Final = 256 * MIB  # compressed; native code shrinks to a fifth or less
+ARTEFACT_STORED_MAX_BYTES: Final = 256 * MIB  # compressed; native code shrinks to less than a third
 SIGNATURE_MAX_BYTES: Final = 8 * KIB  # ours has 700 bytes
 PAYLOAD_TYPE: Final = "application/vnd.alga.artefact+json"
-_LEVEL: Final = 9  # 37 MiB in 1.2 s, 5 % larger than level 15, which takes 12
+_LEVEL: Final = 9  # 35 MiB of native code become 10 in 0.8 s
 _PART_BYTES: Final = 1 * MIB
 _SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 

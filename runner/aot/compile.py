@@ -19,7 +19,7 @@ from typing import Final
 from shared.limits import GIB, PREPARE_MAX_S
 
 REFUSED: Final = 3
-DATA_MAX_BYTES: Final = 4 * GIB  # private memory; componentize-py's 18 MiB need 1.5 GiB
+DATA_MAX_BYTES: Final = 4 * GIB  # private memory, ten times what componentize-py's 18 MiB need
 OUTPUT_MAX_BYTES: Final = 1 * GIB
 _PR_SET_PDEATHSIG: Final = 1
 _MESSAGE_MAX_CHARS: Final = 600

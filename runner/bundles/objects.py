@@ -16,7 +16,7 @@ from typing import Any, Final
 import structlog
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, ReadTimeoutError
 
 from runner.clients.http import TRANSPORT_ERRORS
 from runner.settings import StoreSettings
@@ -38,6 +38,7 @@ _PASSING: Final = frozenset(
     {"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "500", "502", "503", "504"}
 )
 _NETWORK: Final = (BotoCoreError, *TRANSPORT_ERRORS)
+_SLOW: Final = (ConnectTimeoutError, ReadTimeoutError, TimeoutError)  # a black hole: waiting again helps nobody
 
 _log = structlog.get_logger()
 
@@ -112,7 +113,8 @@ class Objects:
                         _check_length(key, size, max_bytes)
                         yield part
             except (_PassingError, *_NETWORK) as error:
-                if attempt == ATTEMPTS_MAX or not await self._again(attempt, deadline):
+                last = attempt == ATTEMPTS_MAX or isinstance(error, _SLOW)
+                if last or not await self._again(attempt, deadline):
                     raise self._unavailable(key, error) from error
                 restart()
             else:

@@ -140,10 +140,17 @@ def _silence() -> None:
     os.close(nowhere)
 
 
+def _close_all_but(kept: int) -> None:
+    """Whatever leaked through exec ends here: event loops differ in what they close in a child."""
+    os.closerange(3, kept)
+    os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
+
+
 def main() -> None:
     """Entry point of the exec'd process."""
     descriptor, fuel = int(sys.argv[1]), sys.argv[2] == "1"
     die_with(os.getppid())
+    _close_all_but(descriptor)
     os.environ.clear()  # the interpreter itself may have put a locale in (PEP 538)
     memory.keep_large_blocks()
     Zygote(socket.socket(fileno=descriptor), EngineOptions(fuel=fuel)).run()

@@ -40,7 +40,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
         return BundleStatement(**(fields | changes))
 
     def signature(self, key: PrivateKey, **changes: Any) -> Any:
-        return msgspec.to_builtins(sign_statement(self.statement(**changes), key))
+        return msgspec.json.decode(msgspec.json.encode(sign_statement(self.statement(**changes), key)))
 
     def found(self, **changes: Any) -> PrepareResponse:
         fields: dict[str, Any] = {

@@ -114,22 +114,22 @@ async def test_what_nobody_vouches_for_is_refused_before_anyone_unpacks_it(
     public: Client, compiler: StubCompiler, publisher_key: PrivateKey, database: DatabaseUrls, gateway: GatewayContext
 ) -> None:
     stranger = PrivateKey(bytes([66]) * 32)
-    other = bundle(salt="other")
+    fresh, other = bundle(salt="never published"), bundle(salt="other")
     for members, code in (
         ({"signature": None}, "signature_missing"),
         ({}, "signature_missing"),
         ({"signature": {}}, "signature_invalid"),
         ({"signature": "e30="}, "signature_invalid"),
-        ({"signature": ACME.signature(stranger)}, "signature_untrusted_key"),
+        ({"signature": fresh.signature(stranger)}, "signature_untrusted_key"),
         ({"signature": other.signature(publisher_key)}, "content_hash_mismatch"),
-        ({"signature": ACME.signature(publisher_key), "declared_hash": other.digest}, "content_hash_mismatch"),
+        ({"signature": fresh.signature(publisher_key), "declared_hash": other.digest}, "content_hash_mismatch"),
         ({"signature": {"payload": "x" * SIGNATURE_MAX_BYTES}}, "signature_invalid"),
     ):
-        upload_id = await upload(public, ACME.data)
+        upload_id = await upload(public, fresh.data)
         refused(await public.post(f"/api/registry/bundles/{upload_id}/finalize", members), 422, code)
     assert compiler.requests == []
     assert await versions(database) == 0
-    assert await gateway.objects.size(keys.bundle(ACME.digest)) is None
+    assert await gateway.objects.size(keys.bundle(fresh.digest)) is None
 
 
 async def test_a_key_that_the_state_feed_revoked_vouches_for_nothing(

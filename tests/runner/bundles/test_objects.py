@@ -208,6 +208,16 @@ async def test_a_silent_store_costs_no_more_than_the_deadline(misbehaving: Start
         assert not await store.reachable(Deadline.after_ms(50))
 
 
+async def test_a_store_that_is_silent_between_two_reads_is_not_waited_for_twice(
+    misbehaving: Start, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(objects, "READ_MAX_S", 0.1)
+    async with misbehaving(None) as (store, stub):
+        with pytest.raises(BundleUnavailable):
+            await store.read("a", max_bytes=10, deadline=soon())
+        assert stub.requests == 1
+
+
 async def test_nothing_listening_is_unavailable(tmp_path: Path, unused_tcp_port: int):
     async with open_objects(store_settings(tmp_path, f"http://127.0.0.1:{unused_tcp_port}")) as store:
         async with asyncio.timeout(5):
