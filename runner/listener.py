@@ -17,20 +17,24 @@ from hypercorn.config import Config
 
 from shared.limits import HEADER_BLOCK_MAX_BYTES
 
-KEEP_ALIVE_S: Final = 75  # longer than the 60 s of common balancers, so that they close first
+KEEP_ALIVE_S: Final = 10  # idle, and until a request's head is complete (threat T44); the gateway closes after 4 s
 READ_S: Final = 60  # between two reads, also while a guest works: above the longest deadline of 30 s
+SLOW_READ_S: Final = 330  # the same where a client may take five minutes to read one large file
 BACKLOG: Final = 1024
 REQUESTS_PER_CONNECTION: Final = 1_000_000  # Hypercorn's 1000 would cut a busy gateway's connection every second
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 
-def make_config(bind: str, *, graceful_s: float, certificate: str | None = None, key: str | None = None) -> Config:
+def make_config(
+    bind: str, *, graceful_s: float, read_s: int = READ_S, certificate: str | None = None, key: str | None = None
+) -> Config:
     """A Hypercorn configuration for one listener.
 
     Args:
         bind: `host:port`, or `fd://N` for a socket bound by the supervisor.
         graceful_s: how long answers under way may take after a stop was asked for.
+        read_s: how long a connection may send nothing.
         certificate: PEM path; with `key`, the listener speaks TLS.
     """
     config = Config()
@@ -40,7 +44,7 @@ def make_config(bind: str, *, graceful_s: float, certificate: str | None = None,
     config.h11_max_incomplete_size = HEADER_BLOCK_MAX_BYTES
     config.keep_alive_timeout = KEEP_ALIVE_S
     config.keep_alive_max_requests = REQUESTS_PER_CONNECTION
-    config.read_timeout = READ_S
+    config.read_timeout = read_s
     config.graceful_timeout = graceful_s
     config.shutdown_timeout = graceful_s
     config.backlog = BACKLOG

@@ -12,7 +12,7 @@ import structlog
 import uvloop
 
 from runner.app import open_runner
-from runner.listener import listen, make_config, stopping
+from runner.listener import SLOW_READ_S, listen, make_config, stopping
 from runner.settings import RunnerSettings, read_runner
 from runner.supervisor.replay import ReplayClient
 from shared import logs
@@ -30,7 +30,7 @@ async def serve(settings: RunnerSettings, internal_fd: int, public_fd: int, repl
     certificate = str(settings.runner_tls_certificate) if settings.runner_tls_certificate else None
     key = str(settings.runner_tls_key) if settings.runner_tls_key else None
     internal = make_config(f"fd://{internal_fd}", graceful_s=DRAIN_S, certificate=certificate, key=key)
-    public = make_config(f"fd://{public_fd}", graceful_s=DRAIN_S)
+    public = make_config(f"fd://{public_fd}", graceful_s=DRAIN_S, read_s=SLOW_READ_S)
     async with stopping() as stop, open_runner(settings, replay, slots) as applications:
         _log.info("worker_ready", pid=os.getpid())
         async with asyncio.TaskGroup() as tasks:

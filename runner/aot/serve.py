@@ -39,10 +39,10 @@ async def serve_compiler(settings: CompilerSettings, stop: asyncio.Event) -> Non
     config = make_config(
         settings.compiler_bind,
         graceful_s=PREPARE_MAX_S,
+        read_s=QUIET_MAX_S,
         certificate=str(certificate) if certificate else None,
         key=str(key) if key else None,
     )
-    config.read_timeout = QUIET_MAX_S
     _log.info("compiler_starts", bind=settings.compiler_bind)
     await listen(CompilerApp(settings, trust, draining=stop).asgi(), config, stop)
 
