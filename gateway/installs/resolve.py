@@ -85,11 +85,11 @@ class InstallResolver:
         key = (tenant_id, reference)
         entry = self._entries.get(key)
         found = entry.found if entry is not None and self._is_fresh(entry) else await self._ask(key)
-        if not found:
-            raise _not_installed()
         if len(found) > 1:
             raise AmbiguousExtension("the name fits more than one install; use the install id or publisher.name")
-        return found[0]
+        for install in found:
+            return install
+        raise _not_installed()
 
     def forget(self, tenant_id: str) -> None:
         """Drop what is known of a tenant's installs; look-ups under way are not kept either."""

@@ -61,7 +61,7 @@ class Admission:
     def __init__(self, identity: Identity, resolver: InstallResolver, endpoint_policy: EndpointPolicy) -> None:
         self._identity = identity
         self._resolver = resolver
-        self._endpoint_policy = endpoint_policy
+        self._endpoint_policy: EndpointPolicy = endpoint_policy
 
     async def admit(self, request: Request) -> Admitted:
         """The call with everything that was found out about it.

@@ -106,7 +106,7 @@ insert into extension_execution_log ({_columns(_OPENING)}, started_at, deadline_
 select {_columns(_OPENING)}, now(), now() + timeout_ms * interval '1 millisecond'
 from unnest({_arrays(_OPENING)}, %s::integer[]) as o({_columns(_OPENING)}, timeout_ms)
 returning started_at
-"""  # noqa: S608 - the names are the constants above
+""".encode()  # noqa: S608 - the names are the constants above
 
 # The reaper's `lost` is a guess; who dispatched the call knows better, however late. Nothing else is overwritten.
 _CLOSE: Final = f"""
@@ -115,13 +115,13 @@ set {", ".join(f"{name} = c.{name}" for name in _CLOSING)},
     finished_at = e.started_at + c.duration_ms * interval '1 millisecond'
 from unnest(%s::uuid[], %s::timestamptz[], {_arrays(_CLOSING)}) as c(id, started_at, {_columns(_CLOSING)})
 where e.id = c.id and e.started_at = c.started_at and e.state in ('open', 'lost')
-"""  # noqa: S608
+""".encode()  # noqa: S608
 
 _RECORD: Final = f"""
 insert into extension_execution_log ({_columns(_OPENING)}, {_columns(_CLOSING)}, started_at, finished_at, deadline_at)
 select {_columns(_OPENING)}, {_columns(_CLOSING)}, now() - duration_ms * interval '1 millisecond', now(), now()
 from unnest({_arrays(_OPENING)}, {_arrays(_CLOSING)}) as r({_columns(_OPENING)}, {_columns(_CLOSING)})
-"""  # noqa: S608
+""".encode()  # noqa: S608
 
 _REAP: Final = """
 update extension_execution_log as e set state = 'lost', finished_at = now(), blame = 'host'

@@ -19,7 +19,10 @@ from runner.bundles.cache import DiskCache
 from shared.deadline import Deadline
 from tests.runner.waiting import until
 
-SOON = Deadline.after_ms(60_000)
+
+def soon() -> Deadline:
+    """A deadline counted from now, not from when this file was read."""
+    return Deadline.after_ms(60_000)
 
 
 @pytest.fixture
@@ -119,7 +122,7 @@ async def test_a_root_that_cannot_be_made_is_a_cache_that_misses(tmp_path: Path)
     assert not await cache.write("artefacts/a", b"data")
     assert await cache.read("artefacts/a", 100) is None
     assert not cache.writable
-    async with cache.exclusive("artefacts/a", SOON) as waited:
+    async with cache.exclusive("artefacts/a", soon()) as waited:
         assert not waited
 
 
@@ -216,13 +219,13 @@ async def test_the_second_holder_waits_for_the_first(cache: DiskCache, refusals:
     release = asyncio.Event()
 
     async def first() -> None:
-        async with cache.exclusive("artefacts/a", SOON) as waited:
+        async with cache.exclusive("artefacts/a", soon()) as waited:
             order.append(f"first {waited}")
             await release.wait()
             order.append("first done")
 
     async def second() -> None:
-        async with cache.exclusive("artefacts/a", SOON) as waited:
+        async with cache.exclusive("artefacts/a", soon()) as waited:
             order.append(f"second {waited}")
 
     async with asyncio.TaskGroup() as tasks:
@@ -235,13 +238,13 @@ async def test_the_second_holder_waits_for_the_first(cache: DiskCache, refusals:
 
 
 async def test_other_names_do_not_wait(cache: DiskCache):
-    async with cache.exclusive("artefacts/a", SOON), cache.exclusive("artefacts/b", SOON) as waited:
+    async with cache.exclusive("artefacts/a", soon()), cache.exclusive("artefacts/b", soon()) as waited:
         assert not waited
 
 
 async def test_who_waits_too_long_goes_on_without_the_lock(cache: DiskCache):
     async with (
-        cache.exclusive("artefacts/a", SOON),
+        cache.exclusive("artefacts/a", soon()),
         cache.exclusive("artefacts/a", Deadline.after_ms(30)) as waited,
     ):
         assert waited
@@ -251,7 +254,7 @@ def _hold(root: str, ready: object, release: object) -> None:
     async def main() -> None:
         cache = DiskCache(Path(root), max_bytes=1000)
         await cache.open()
-        async with cache.exclusive("artefacts/a", SOON):
+        async with cache.exclusive("artefacts/a", soon()):
             ready.set()  # type: ignore[attr-defined]
             await asyncio.to_thread(release.wait)  # type: ignore[attr-defined]
 
@@ -278,5 +281,5 @@ async def test_the_lock_holds_between_processes_and_dies_with_its_holder(
 
 
 async def _taken(cache: DiskCache) -> bool:
-    async with cache.exclusive("artefacts/a", SOON) as waited:
+    async with cache.exclusive("artefacts/a", soon()) as waited:
         return waited
