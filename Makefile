@@ -16,7 +16,8 @@ NODE_OLDEST := 20
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-say = printf '\033[1m==>\033[0m %s\n'
+# Bold on a terminal, plain in a file.
+say = printf "$$([ -t 1 ] && printf '\033[1m==>\033[0m' || printf '==>') %s\n"
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
