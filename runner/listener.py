@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
@@ -49,6 +50,7 @@ def make_config(
     config.shutdown_timeout = graceful_s
     config.backlog = BACKLOG
     config.accesslog = None
+    config.errorlog = logging.getLogger("hypercorn")  # its own handler would write lines that are not JSON
     config.certfile = certificate
     config.keyfile = key
     return config

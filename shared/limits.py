@@ -47,6 +47,10 @@ STORE_MAX_INSTANCES: Final = 64  # componentize-py needs 21 core instances
 STORE_MAX_TABLES: Final = 64  # one for each core instance
 STORE_MAX_MEMORIES: Final = 16  # adapters bring their own
 TABLE_MAX_ELEMENTS: Final = 200_000  # StarlingMonkey's function table holds about 20,000
+INSTANCE_STATE_MAX_BYTES: Final = 4 * MIB  # the engine's own record of one instance; Python's largest has 0.3 MiB
+KEEP_RESIDENT_BYTES: Final = 16 * MIB  # of a guest's memory, between calls: the most any toolchain's hello touches
+TABLE_KEEP_RESIDENT_BYTES: Final = 256 * KIB  # of a guest's tables; StarlingMonkey's has 160 KiB
+TRIM_IDLE_S: Final = 1  # after this an idle sandbox gives that memory back; a busy one never gets there
 LOG_EVENT_MAX_BYTES: Final = 8 * KIB  # one line of a person's attention (RUNNER_DEBUG_MAX_EVENT_BYTES)
 LOG_EXECUTION_MAX_BYTES: Final = 1 * MIB  # then one marker and silence
 
@@ -92,6 +96,17 @@ WASM_SKELETON_MAX_BYTES: Final = 32 * MIB  # a component as text without functio
 BUILD_MAX_S: Final = 300  # componentize-js takes 28 s on two busy cores; ten times that is a hang
 BUILD_OUTPUT_TAIL_BYTES: Final = 8 * KIB  # of a failed toolchain's output: the message and the stack below it
 TOOL_VERSION_MAX_S: Final = 10  # a program that only has to say its version
+NPM_INSTALL_MAX_S: Final = 600  # 60 MiB of toolchain over a slow line
+
+# ---- the command line ---------------------------------------------------------------------------------------
+CLI_CALL_MAX_S: Final = 130  # one request; a finalize waits FINALIZE_WAIT_MAX_S for the compiler
+CLI_CONNECT_MAX_S: Final = 10  # then the address is wrong or the gateway is down
+CLI_ANSWER_MAX_BYTES: Final = 64 * MIB  # what a command holds of one answer; a guest's has at most 10 MiB
+CLI_PREPARE_MAX_S: Final = 300  # how long `publish` follows a version: two compilations in a queue
+CLI_LOGS_QUIET_S: Final = 2  # without -f, `logs` ends after this much silence: the replay came at once
+CLI_LOGS_SILENT_MAX_S: Final = 45  # three heartbeats missed: the connection is dead, whatever TCP believes
+CLI_RECONNECT_MAX_S: Final = 30  # the longest pause between two attempts to reach the stream again
+SSE_EVENT_MAX_BYTES: Final = 1 * MIB  # one event of a stream; ours have at most LOG_EVENT_MAX_BYTES of message
 
 # ---- assets, caches, feeds ----------------------------------------------------------------------------------
 NEGATIVE_CACHE_S: Final = 5  # a missing digest is asked for at most this often
@@ -101,6 +116,7 @@ INSTALL_CACHE_MAX_COUNT: Final = 10_000  # entries of one gateway process, about
 INSTALL_NEGATIVE_CACHE_S: Final = 1  # who has just installed something tries it at once
 STATE_POLL_S: Final = 1  # a revocation must act everywhere within 5 s
 STATE_SILENT_S: Final = 30  # then EXT_STALE_MODE decides
+TRUST_POLL_S: Final = 1  # how often a service reads its trust file; who adds a key tries it at once
 UI_LOOKUPS_PER_S: Final = 20  # unknown digests asked of the gateway by one runner
 PREPARE_MAX_S: Final = 120  # one compilation
 CACHE_MAX_BYTES: Final = 10 * GIB  # EXT_CACHE_MAX_BYTES: a node's disk, not its tenants, decides
@@ -147,4 +163,6 @@ assert BUNDLE_FILE_MAX_BYTES <= COMPONENT_MAX_BYTES <= BUNDLE_UNPACKED_MAX_BYTES
 assert KILL_GRACE_MS < GATEWAY_GRACE_MS
 assert STORE_STATEMENT_MAX_MS < STORE_TRANSACTION_MAX_MS
 assert FINALIZE_WAIT_MAX_S < PREPARE_MAX_S < PREPARE_LEASE_S
+assert FINALIZE_WAIT_MAX_S < CLI_CALL_MAX_S
+assert RESPONSE_BODY_MAX_BYTES < CLI_ANSWER_MAX_BYTES
 assert UPLOAD_PART_BYTES < BUNDLE_MAX_BYTES <= 10_000 * UPLOAD_PART_BYTES  # S3 takes 10,000 parts

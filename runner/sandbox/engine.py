@@ -17,7 +17,18 @@ import msgspec
 from wasmtime import Config, Engine, _bindings
 
 from shared.digest import sha256_hex
-from shared.limits import WASM_STACK_MAX_BYTES
+from shared.limits import (
+    INSTANCE_STATE_MAX_BYTES,
+    KEEP_RESIDENT_BYTES,
+    MEMORY_MAX_MB,
+    MIB,
+    STORE_MAX_INSTANCES,
+    STORE_MAX_MEMORIES,
+    STORE_MAX_TABLES,
+    TABLE_KEEP_RESIDENT_BYTES,
+    TABLE_MAX_ELEMENTS,
+    WASM_STACK_MAX_BYTES,
+)
 
 CPU_TARGET: Final = "x86_64-unknown-linux-gnu"  # a fixed baseline, never the compiling node's own CPU
 CPU_FLAGS: Final = (
@@ -51,6 +62,26 @@ _OFF_UNWRAPPED: Final = (
 )
 
 
+_POOLING: Final = {
+    "total_component_instances": 1,  # one guest at a time
+    "total_core_instances": STORE_MAX_INSTANCES,
+    "total_memories": STORE_MAX_MEMORIES,
+    "total_tables": STORE_MAX_TABLES,
+    "max_core_instances_per_component": STORE_MAX_INSTANCES,
+    "max_memories_per_component": STORE_MAX_MEMORIES,
+    "max_tables_per_component": STORE_MAX_TABLES,
+    "max_memories_per_module": STORE_MAX_MEMORIES,
+    "max_tables_per_module": STORE_MAX_TABLES,
+    "max_component_instance_size": INSTANCE_STATE_MAX_BYTES,
+    "max_core_instance_size": INSTANCE_STATE_MAX_BYTES,
+    "max_memory_size": MEMORY_MAX_MB * MIB,
+    "table_elements": TABLE_MAX_ELEMENTS,
+    "linear_memory_keep_resident": KEEP_RESIDENT_BYTES,
+    "table_keep_resident": TABLE_KEEP_RESIDENT_BYTES,
+    "max_unused_warm_slots": STORE_MAX_MEMORIES,
+}
+
+
 class EngineOptions(msgspec.Struct, frozen=True):
     """What may differ between deployments.
 
@@ -80,8 +111,23 @@ def make_config(options: EngineOptions) -> Config:
 
 
 def make_engine(options: EngineOptions) -> Engine:
-    """An engine; one per process, made once (threat note GHSA-7qmx-3fpx-r45m)."""
+    """An engine that allocates on demand, as the compiler role uses it; one per process (GHSA-7qmx-3fpx-r45m)."""
     return Engine(make_config(options))
+
+
+def make_pooling_engine(options: EngineOptions) -> Engine:
+    """The engine of a sandbox: one pre-reserved slot, whose first pages stay resident between calls (decision 0006).
+
+    The limits are those of the store, so a component that fits one fits the other. Code compiled for `make_engine`
+    runs here unchanged.
+    """
+    config = make_config(options)
+    pooling = _bindings.wasmtime_pooling_allocation_config_new()
+    for name, value in _POOLING.items():
+        getattr(_bindings, f"wasmtime_pooling_allocation_config_{name}_set")(pooling, value)
+    _bindings.wasmtime_pooling_allocation_strategy_set(config.ptr(), pooling)
+    _bindings.wasmtime_pooling_allocation_config_delete(pooling)
+    return Engine(config)
 
 
 def engine_id(options: EngineOptions) -> str:

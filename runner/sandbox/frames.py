@@ -4,12 +4,12 @@ A frame is a little-endian u32 length and a MessagePack array whose first item i
 kind. The sandbox trusts the parent. **The parent trusts nothing**: a frame of unknown tag, wrong type, excess size or
 out of turn ends the sandbox.
 
-    parent → sandbox   Execute · Reply · Release
+    parent → sandbox   Execute · Reply · Release · Trim
     sandbox → parent   Ready · Log · HostCall · Done · Failed
 
 One `Execute` is answered by exactly one `Done` or `Failed`; between them come any number of `Log` and `HostCall`
 frames, at most one `HostCall` awaiting its `Reply`. After `Failed` the store is still alive, so that the parent can
-measure the process; `Release` lets it go. `seq` numbers executions, so that a late frame cannot be taken for the
+measure the process; `Release` lets it go. `Trim` comes between executions and is not answered. `seq` numbers executions, so that a late frame cannot be taken for the
 next call's.
 """
 
@@ -70,6 +70,10 @@ class Release(Frame, frozen=True, tag=3):
     seq: int
 
 
+class Trim(Frame, frozen=True, tag=4):
+    """Nothing has run for a while: give resident memory back."""
+
+
 # ---- sandbox → parent ---------------------------------------------------------------------------------------
 
 
@@ -123,7 +127,7 @@ class Failed(Frame, frozen=True, tag=14):
     host_calls: int
 
 
-ToSandbox = Execute | Reply | Release
+ToSandbox = Execute | Reply | Release | Trim
 FromSandbox = Ready | Log | HostCall | Done | Failed
 
 _encoder: Final = msgspec.msgpack.Encoder()

@@ -26,7 +26,7 @@ from runner.sandbox.process import Calls, Died, Outcome, Sandbox
 from runner.sandbox.zygote_client import ZygoteError, ZygoteProcess
 from shared.deadline import Deadline
 from shared.errors import HostError, Overloaded
-from shared.limits import SANDBOX_CALLS_MAX, SANDBOX_IDLE_MAX, SANDBOX_SPARES
+from shared.limits import SANDBOX_CALLS_MAX, SANDBOX_IDLE_MAX, SANDBOX_SPARES, TRIM_IDLE_S
 
 LoadCode = Callable[[Deadline], Awaitable[int]]
 """Gives a descriptor of authenticated native code; the pool closes it."""
@@ -91,6 +91,7 @@ class SandboxPool:
                     await asyncio.sleep(RESTART_PAUSE_S)
         finally:
             self._tasks = None
+            await self._end_all()  # what was still being forked when the zygote was stopped
 
     async def _run_zygote(self, started: asyncio.Event) -> None:
         try:
@@ -106,17 +107,22 @@ class SandboxPool:
             self.wall = first.wall
             self.ready.set()
             started.set()
-            await asyncio.wait({zygote.ended})
+            while not zygote.ended.done():
+                await asyncio.wait({zygote.ended}, timeout=TRIM_IDLE_S)
+                self._trim_idle()
             _log.error("zygote_ended")
         except (ZygoteError, OSError, TimeoutError, WallError) as error:
             _log.error("sandbox_failed", reason=str(error))
         finally:
             self.ready.clear()
             self._zygote = None
-            for sandbox in list(self._all):
-                self._discard(sandbox)
             await zygote.stop()
-            await asyncio.gather(*(sandbox.wait_closed() for sandbox in self._ending))
+            await self._end_all()
+
+    async def _end_all(self) -> None:
+        for sandbox in list(self._all):
+            self._discard(sandbox)
+        await asyncio.gather(*(sandbox.wait_closed() for sandbox in self._ending))
 
     # ---- components -----------------------------------------------------------------------------------------
 
@@ -241,6 +247,15 @@ class SandboxPool:
         self._idle_of.setdefault(sandbox.tenant or "", []).append(sandbox)
         if len(self._idle) > self._options.idle_max:
             self._discard(next(iter(self._idle)))
+
+    def _trim_idle(self) -> None:
+        """Idle sandboxes give back what they kept; the longest idle come first."""
+        before_s = asyncio.get_running_loop().time() - TRIM_IDLE_S
+        for sandbox in self._idle:
+            if sandbox.idle_since_s > before_s:
+                return
+            if not sandbox.trimmed:
+                sandbox.trim()
 
     def _leave_idle(self, sandbox: Sandbox) -> None:
         if sandbox not in self._idle:

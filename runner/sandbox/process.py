@@ -18,7 +18,7 @@ from runner.sandbox import frames
 from runner.sandbox.zygote_client import ForkedSandbox, ZygoteProcess
 from shared.deadline import Deadline
 from shared.debug_event import Level, Stream
-from shared.limits import KILL_GRACE_MS, LOG_EVENT_MAX_BYTES, LOG_EXECUTION_MAX_BYTES
+from shared.limits import KEEP_RESIDENT_BYTES, KILL_GRACE_MS, LOG_EVENT_MAX_BYTES, LOG_EXECUTION_MAX_BYTES
 
 PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 READY_MAX_S: Final = 5.0  # fork to ready takes 7 ms
@@ -82,6 +82,9 @@ class Sandbox(asyncio.Protocol):
         self._closing = False
         self._statm = os.open(f"/proc/{forked.pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
         self._rss_before = 0
+        self._rss_fresh = 0
+        self.idle_since_s = 0.0
+        self.trimmed = True
         self.waiting = False
         self.on_waiting: Callable[[bool], None] | None = None
         self.on_closed: Callable[[Sandbox], None] | None = None
@@ -99,6 +102,7 @@ class Sandbox(asyncio.Protocol):
         if not self._ready.done():
             raise ConnectionError("the sandbox died before it was ready")
         self.wall = self._ready.result().wall
+        self._rss_fresh = self._rss()
 
     async def execute(self, frame: frames.Execute, deadline: Deadline, calls: Calls) -> Outcome:
         """Run one call to its end. The process is dead afterwards when the result is `Died`."""
@@ -107,7 +111,10 @@ class Sandbox(asyncio.Protocol):
         self._log_bytes = 0
         self._timed_out = False
         self._result = self._loop.create_future()
-        self._rss_before = self._rss()
+        # A small limit is compared with this call's growth alone, because kept pages may be larger than the limit.
+        kept_may_mislead = frame.memory_bytes < 2 * KEEP_RESIDENT_BYTES
+        self._rss_before = self._rss() if kept_may_mislead else self._rss_fresh
+        self.trimmed = False
         timer = self._loop.call_later(deadline.remaining_s() + KILL_GRACE_MS / 1000, self._kill_late)
         try:
             self._write(frame)
@@ -122,12 +129,18 @@ class Sandbox(asyncio.Protocol):
             self._result = None
         grown = max(0, self._rss() - self._rss_before)
         self.calls_served += 1
+        self.idle_since_s = self._loop.time()
         if result is None:
             status = await self._zygote.status_of(self.pid)
             return Outcome(Died(status, self._timed_out, self._violation), grown)
         if isinstance(result, frames.Failed):
             self._write(frames.Release(frame.seq))
         return Outcome(result, grown)
+
+    def trim(self) -> None:
+        """Have it give back what it kept for a next call. Only while nothing runs."""
+        self.trimmed = True
+        self._write(frames.Trim())
 
     def kill(self) -> None:
         """End the process now. Harmless when it is dead."""

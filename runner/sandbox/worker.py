@@ -11,7 +11,7 @@ import socket
 
 from wasmtime import Engine
 
-from runner.sandbox import frames
+from runner.sandbox import frames, memory
 from runner.sandbox.channel import Channel
 from runner.sandbox.guest import GuestCall, Handler, LoadedComponent
 from runner.sandbox.guest_host import GuestHost
@@ -45,12 +45,13 @@ def _nobody(*_arguments: object) -> object:
 class Inherited:
     """What the zygote made before forking: engine, linker, codec, mapped components."""
 
-    def __init__(self, engine: Engine, world: World, selftest: LoadedComponent) -> None:
+    def __init__(self, engine: Engine, world: World, selftest: LoadedComponent, pool: frozenset[memory.Region]) -> None:
         self.engine = engine
         self.slot = HostSlot()
         self.linker = GuestLinker(engine, world, self.slot)
         self.handler = Handler(world.exports[0])
         self.selftest = selftest
+        self.pool = pool
         self.components: dict[str, LoadedComponent] = {}
 
 
@@ -65,10 +66,14 @@ def serve(inherited: Inherited, connection: socket.socket, zygote: int) -> None:
     inherited.slot.call = host.call
     call = GuestCall(inherited.engine, inherited.linker, inherited.handler, host, ticker)
     _self_test(call, inherited.selftest)
+    memory.give_back(inherited.pool)
     wall.after_warm_up()
     channel.send(frames.Ready(os.getpid(), wall.layers))
     while True:
         frame = channel.receive()
+        if isinstance(frame, frames.Trim):
+            memory.give_back(inherited.pool)
+            continue
         if not isinstance(frame, frames.Execute):
             os._exit(2)
         loaded = inherited.components.get(frame.component)

@@ -24,7 +24,7 @@ if __name__ == "__main__":  # -I leaves the project out of the path
 from wasmtime.component import Component
 
 from runner.sandbox import control, memory
-from runner.sandbox.engine import EngineOptions, engine_id, make_engine
+from runner.sandbox.engine import EngineOptions, engine_id, make_pooling_engine
 from runner.sandbox.guest import LoadedComponent, load_component
 from runner.sandbox.hardening import die_with
 from runner.sandbox.worker import Inherited, serve
@@ -38,12 +38,14 @@ class Zygote:
 
     def __init__(self, connection: socket.socket, options: EngineOptions) -> None:
         self._connection = connection
-        engine = make_engine(options)
+        before = memory.reserved_regions()
+        engine = make_pooling_engine(options)
+        pool = memory.reserved_regions() - before
         component = Component(engine, SELF_TEST.read_bytes())
         handler = component.get_export_index("handler")
         if handler is None:
             raise RuntimeError("the self-test component exports no handler")
-        self._inherited = Inherited(engine, load_world(), LoadedComponent(component, handler))
+        self._inherited = Inherited(engine, load_world(), LoadedComponent(component, handler), pool)
         self._engine_id = engine_id(options)
         # SIGCHLD only has to wake `select`; the byte it writes carries no information.
         self._wake, wake_end = socket.socketpair()

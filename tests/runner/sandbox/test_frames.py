@@ -35,6 +35,7 @@ GOLDEN: list[tuple[frames.ToSandbox | frames.FromSandbox, str]] = [
     ),
     (frames.Reply(7, [False, "denied"]), "0c00000093020792c2a664656e696564"),
     (frames.Release(7), "03000000920307"),
+    (frames.Trim(), "020000009104"),
     (frames.Ready(9, {"seccomp": "on"}), "0f000000930a0981a7736563636f6d70a26f6e"),
     (frames.Log(7, "info", "log", "hi", False), "10000000960b07a4696e666fa36c6f67a26869c2"),
     (frames.HostCall(7, "storage", "get", ["n", "k"]), "14000000950c07a773746f72616765a367657492a16ea16b"),

@@ -15,7 +15,7 @@ from runner.sandbox.hardening import REQUIRED
 from runner.sandbox.pool import PoolOptions
 from runner.sandbox.process import Died, Outcome
 from shared.errors import Overloaded
-from shared.limits import GUEST_ANSWER_MAX_BYTES
+from shared.limits import GUEST_ANSWER_MAX_BYTES, MIB
 from tests.runner.sandbox.driving import Driver, Recorded, running_pool, until
 
 
@@ -218,3 +218,21 @@ async def test_a_dead_zygote_is_replaced(driver: Driver) -> None:
     await asyncio.wait({zygote.ended})
     await until(lambda: driver.pool._zygote is not zygote and driver.pool.ready.is_set())
     assert done(await driver.call()).status == 200
+
+
+async def test_an_idle_sandbox_gives_back_what_it_kept_and_serves_again(driver: Driver) -> None:
+    await driver.call("/bomb", memory_mb=32)
+    (sandbox,) = [known for known in driver.pool._all if known.tenant == "acme"]
+    kept = sandbox._rss()
+    await until(lambda: sandbox.trimmed and sandbox._rss() < kept - 8 * MIB)
+    assert done(await driver.call(body=b"again")).body == b"again"
+
+
+async def test_memory_of_the_last_call_is_never_seen_by_the_next(driver: Driver) -> None:
+    canary = b"canary-of-the-first-call" * 4000
+    assert done(await driver.call(body=canary)).body == canary
+    for _ in range(3):
+        leaked = done(await driver.call("/memory", body=None)).body
+        assert leaked is not None
+        assert b"canary" not in leaked
+        assert len(leaked) == 128 * 1024 - 8192
