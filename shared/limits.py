@@ -67,6 +67,8 @@ TENANT_QUEUE_MAX: Final = 64  # waiting calls of one tenant in one worker; beyon
 QUEUE_MAX: Final = 1_024  # waiting calls of one worker; beyond: 503
 SANDBOX_IDLE_MAX: Final = 256  # bound, idle processes kept by one worker at 2–4 MiB each
 SANDBOX_CALLS_MAX: Final = 5_000  # then recycled: leaks of the C API stay bounded
+SANDBOX_RSS_MAX_BYTES: Final = 1 * GIB  # a guest's 256 MiB, and a 10 MiB body as 32-byte values in two copies: 640 MiB
+SANDBOX_WATCH_S: Final = 0.1  # how often running sandboxes are measured; in that time one cannot fault in 1 GiB
 SANDBOX_SPARES: Final = 1  # forked unbound, so that a new tenant pays no fork
 
 # ---- bundles ------------------------------------------------------------------------------------------------
@@ -123,6 +125,32 @@ CACHE_MAX_BYTES: Final = 10 * GIB  # EXT_CACHE_MAX_BYTES: a node's disk, not its
 AUDIT_CLOSE_MAX_MS: Final = 1_000  # closing rows are written behind the answer, at most this late
 IFRAME_SESSION_MAX_S: Final = 600  # then the page asks for another; a stolen one is worth ten minutes
 
+# ---- the live debug stream ----------------------------------------------------------------------------------
+DEBUG_STREAM_MAX_COUNT: Final = 2_000  # RUNNER_DEBUG_REDIS_MAXLEN: what a person can look through afterwards
+DEBUG_BUFFER_MAX_BYTES: Final = 8 * MIB  # of one runner, all workers; with overhead a hung Redis costs < 32 MiB
+DEBUG_LANES_MAX: Final = 4_096  # streams one worker keeps count of, about 400 bytes each
+DEBUG_BATCH_MAX_COUNT: Final = 128  # entries of one pipeline: a round trip's worth of a busy runner
+DEBUG_BATCH_MAX_BYTES: Final = 256 * KIB  # of one pipeline; keeps a write far below its deadline
+DEBUG_WRITE_MAX_S: Final = 2  # one pipeline; then Redis counts as away
+DEBUG_RETRY_MAX_S: Final = 2  # longest pause before Redis is tried again
+DEBUG_FLUSH_MAX_S: Final = 2  # at the end of a runner; the supervisor allows 3 s beyond the drain
+DEBUG_LOST_GRACE_S: Final = 3  # past its deadline an execution's end is written; then it counts as lost
+DEBUG_READ_BLOCK_MS: Final = 2_000  # one wait for news; an idle stream costs a command in two seconds
+DEBUG_READ_MAX_S: Final = 4  # then Redis counts as away; longer than one wait
+DEBUG_READ_MAX_COUNT: Final = 256  # entries read at once: 2 MiB when every message is as long as it may be
+DEBUG_TAIL_MAX_COUNT: Final = 2_000  # EXT_DEBUG_SSE_TAIL_COUNT cannot replay more than a stream keeps
+DEBUG_TAIL_COUNT: Final = 200  # EXT_DEBUG_SSE_TAIL_COUNT: some screens
+DEBUG_VIEWERS_PER_TENANT_MAX: Final = 20  # at one gateway; a team with a console each (threat T58)
+DEBUG_VIEWERS_MAX: Final = 1_000  # at one gateway: with full queues 64 MiB at most, since entries are shared
+DEBUG_FEEDS_MAX: Final = 256  # streams one gateway follows at once; each waits on a connection of its own
+DEBUG_QUEUE_MAX_COUNT: Final = 512  # entries waiting for one viewer; beyond, it reads again from Redis when it can
+DEBUG_TRACKED_MAX: Final = 1_000  # writers and open executions one viewer keeps an eye on
+DEBUG_SESSION_MAX_S: Final = 1_800  # then the viewer is asked to come again, which checks everything anew
+DEBUG_RECHECK_S: Final = 60  # how long a withdrawn credential may still watch
+DEBUG_HEARTBEAT_S: Final = 15  # below every common proxy's idle time
+DEBUG_RETRY_MS: Final = 2_000  # what a viewer is told to wait before it comes again
+DEBUG_SEND_MAX_S: Final = 30  # a viewer that takes nothing for this long is gone
+
 # ---- the gateway's stores -----------------------------------------------------------------------------------
 STORE_POOL_MAX: Final = 16  # connections of one gateway to each login; four gateways fit max_connections = 150
 STORE_WAIT_MAX_MS: Final = 1_000  # for a free connection; beyond: 503, never a hang
@@ -165,4 +193,7 @@ assert STORE_STATEMENT_MAX_MS < STORE_TRANSACTION_MAX_MS
 assert FINALIZE_WAIT_MAX_S < PREPARE_MAX_S < PREPARE_LEASE_S
 assert FINALIZE_WAIT_MAX_S < CLI_CALL_MAX_S
 assert RESPONSE_BODY_MAX_BYTES < CLI_ANSWER_MAX_BYTES
+assert DEBUG_READ_BLOCK_MS < DEBUG_READ_MAX_S * 1000
+assert DEBUG_TAIL_COUNT <= DEBUG_TAIL_MAX_COUNT
+assert 3 * DEBUG_HEARTBEAT_S <= CLI_LOGS_SILENT_MAX_S
 assert UPLOAD_PART_BYTES < BUNDLE_MAX_BYTES <= 10_000 * UPLOAD_PART_BYTES  # S3 takes 10,000 parts

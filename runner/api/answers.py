@@ -55,7 +55,7 @@ def failure(outcome: Outcome, memory_limit_bytes: int) -> GuestError:
     """The error for an execution without an answer. The guest's own words never go into it."""
     result = outcome.result
     if isinstance(result, Died):
-        return _death(result, outcome.memory_grown_bytes, memory_limit_bytes)
+        return _death(result, memory_limit_bytes)
     if isinstance(result, frames.Done):
         raise TypeError("an answered execution has no failure")
     grown = outcome.memory_grown_bytes >= _MEMORY_SHARE * memory_limit_bytes
@@ -80,13 +80,13 @@ def _memory(limit_bytes: int) -> GuestMemoryExceeded:
     return GuestMemoryExceeded(f"the extension needed more than its {limit_bytes // MIB} MiB of memory")
 
 
-def _death(died: Died, grown_bytes: int, limit_bytes: int) -> GuestError:
+def _death(died: Died, limit_bytes: int) -> GuestError:
     if died.violation:
         return SandboxViolation("the extension's process broke the sandbox protocol")
     if died.timed_out:
         return GuestTimeout("the extension did not answer before its deadline and was stopped")
     if died.signal() == signal.SIGSYS:
         return SandboxViolation("the extension's process tried a forbidden system call")
-    if grown_bytes >= limit_bytes:
+    if died.too_large:
         return _memory(limit_bytes)
     return GuestAborted("the process that ran the extension died; the next call gets a new one")

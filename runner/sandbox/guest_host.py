@@ -14,7 +14,7 @@ from typing import Any, Final
 from runner.sandbox import frames
 from runner.sandbox.channel import Channel
 from shared.capabilities import INTERFACES
-from shared.debug_event import Level, Stream
+from shared.debug_event import Level, Stream, cut_text
 from shared.limits import HOST_CALLS_MAX, LOG_EVENT_MAX_BYTES, LOG_EXECUTION_MAX_BYTES
 from shared.wit_answers import denied_answer, has_error_type
 from shared.wit_types import Function
@@ -25,14 +25,6 @@ _USER_V1_FIELDS: Final = 6  # `user-data` is the first six fields of `user-data-
 
 class HostCallLimitError(Exception):
     """The guest made more awaited host calls than one execution may."""
-
-
-def cut_text(text: str, limit_bytes: int) -> tuple[str, bool]:
-    """`text` cut to `limit_bytes` of UTF-8 on a character boundary, and whether anything was cut."""
-    data = text.encode("utf-8", "replace")
-    if len(data) <= limit_bytes:
-        return text, False
-    return data[:limit_bytes].decode("utf-8", "ignore"), True
 
 
 class GuestHost:

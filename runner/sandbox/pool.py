@@ -14,7 +14,7 @@ import asyncio
 import os
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, NoReturn
 
 import msgspec
 import structlog
@@ -26,7 +26,14 @@ from runner.sandbox.process import Calls, Died, Outcome, Sandbox
 from runner.sandbox.zygote_client import ZygoteError, ZygoteProcess
 from shared.deadline import Deadline
 from shared.errors import HostError, Overloaded
-from shared.limits import SANDBOX_CALLS_MAX, SANDBOX_IDLE_MAX, SANDBOX_SPARES, TRIM_IDLE_S
+from shared.limits import (
+    SANDBOX_CALLS_MAX,
+    SANDBOX_IDLE_MAX,
+    SANDBOX_RSS_MAX_BYTES,
+    SANDBOX_SPARES,
+    SANDBOX_WATCH_S,
+    TRIM_IDLE_S,
+)
 
 LoadCode = Callable[[Deadline], Awaitable[int]]
 """Gives a descriptor of authenticated native code; the pool closes it."""
@@ -46,6 +53,7 @@ class PoolOptions(msgspec.Struct, frozen=True):
         idle_max: bound, idle processes kept; `RUNNER_SANDBOX_IDLE_MAX`.
         spares: unbound processes kept ready.
         mapped_max: components the zygote keeps mapped, least recently used goes first.
+        rss_max_bytes: a running process that holds more is killed.
         require_wall: refuse to run guests when a required layer of the wall is off.
     """
 
@@ -54,6 +62,7 @@ class PoolOptions(msgspec.Struct, frozen=True):
     spares: int = SANDBOX_SPARES
     calls_max: int = SANDBOX_CALLS_MAX
     mapped_max: int = 64
+    rss_max_bytes: int = SANDBOX_RSS_MAX_BYTES
     require_wall: bool = True
 
 
@@ -86,12 +95,19 @@ class SandboxPool:
         """Keep a zygote alive until cancelled; set `started` once the first sandbox is ready."""
         try:
             async with asyncio.TaskGroup() as self._tasks:
+                self._tasks.create_task(self._watch(), name="watchdog")
                 while True:
                     await self._run_zygote(started)
                     await asyncio.sleep(RESTART_PAUSE_S)
         finally:
             self._tasks = None
             await self._end_all()  # what was still being forked when the zygote was stopped
+
+    async def _watch(self) -> NoReturn:
+        while True:
+            await asyncio.sleep(SANDBOX_WATCH_S)
+            for sandbox in self._all:
+                sandbox.watch(self._options.rss_max_bytes)
 
     async def _run_zygote(self, started: asyncio.Event) -> None:
         try:

@@ -38,11 +38,12 @@ class Calls(Protocol):
 
 
 class Died(msgspec.Struct, frozen=True):
-    """The process ended during a call: by itself, by a signal, at the deadline, or for breaking the protocol."""
+    """The process ended during a call: by itself, by a signal, at the deadline, for its size, for breaking the rules."""
 
     status: int | None
     timed_out: bool = False
     violation: str = ""
+    too_large: bool = False
 
     def signal(self) -> int | None:
         """The signal that ended it, if one did."""
@@ -79,6 +80,7 @@ class Sandbox(asyncio.Protocol):
         self._log_bytes = 0
         self._violation = ""
         self._timed_out = False
+        self._too_large = False
         self._closing = False
         self._statm = os.open(f"/proc/{forked.pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
         self._rss_before = 0
@@ -132,10 +134,16 @@ class Sandbox(asyncio.Protocol):
         self.idle_since_s = self._loop.time()
         if result is None:
             status = await self._zygote.status_of(self.pid)
-            return Outcome(Died(status, self._timed_out, self._violation), grown)
+            return Outcome(Died(status, self._timed_out, self._violation, self._too_large), grown)
         if isinstance(result, frames.Failed):
             self._write(frames.Release(frame.seq))
         return Outcome(result, grown)
+
+    def watch(self, max_bytes: int) -> None:
+        """End the process when it holds more than `max_bytes`: the engine bounds the guest, this bounds the rest."""
+        if self._result is not None and self._rss() > max_bytes:
+            self._too_large = True
+            self.kill()
 
     def trim(self) -> None:
         """Have it give back what it kept for a next call. Only while nothing runs."""

@@ -1,6 +1,7 @@
 ;; A guest for tests: its behaviour is chosen by the second character of the request's url. Anything else echoes.
 ;;   /l loop for ever          /b grow memory until refused, then trap     /s recurse for ever    /t trap
 ;;   /i log one line           /h ask storage.get and answer 299           /w log for ever
+;;   /g grow to 128 MiB and loop there
 ;;   /m answer with 120 KiB of its own untouched memory
 ;;   /x status 99              /n a line break in a header value            /r read beyond memory  /d divide by zero
 (component
@@ -88,6 +89,11 @@
         (then
           (call $get (i32.const 256) (i32.const 3) (i32.const 260) (i32.const 4) (i32.const 512))
           (i32.store16 (i32.const 0) (i32.const 299))))
+      (if (i32.eq (local.get $what) (i32.const 103))
+        (then
+          (drop (memory.grow (i32.const 2048)))
+          (memory.fill (i32.const 131072) (i32.const 1) (i32.const 134217728))
+          (loop $ever (br $ever))))
       (if (i32.eq (local.get $what) (i32.const 109))
         (then
           (i32.store (i32.const 12) (i32.const 1)) (i32.store (i32.const 16) (i32.const 8192))

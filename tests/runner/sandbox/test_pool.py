@@ -236,3 +236,13 @@ async def test_memory_of_the_last_call_is_never_seen_by_the_next(driver: Driver)
         assert leaked is not None
         assert b"canary" not in leaked
         assert len(leaked) == 128 * 1024 - 8192
+
+
+async def test_a_process_that_grows_beyond_its_bound_is_killed_and_said_to_be_too_large(behaviours: bytes) -> None:
+    async with running_pool(PoolOptions(sandbox_max=4, rss_max_bytes=60 * MIB)) as pool:
+        driver = Driver(pool, behaviours)
+        assert done(await driver.call()).status == 200
+        outcome = await driver.call("/grow", memory_mb=200)
+        assert isinstance(outcome.result, Died)
+        assert outcome.result.too_large
+        assert done(await driver.call()).status == 200

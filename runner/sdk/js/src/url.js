@@ -23,9 +23,10 @@ export class URL {
 
   constructor(url, base = undefined) {
     this.#parts = parse(`${url}`, base === undefined ? undefined : parse(`${base}`));
-    this.#params = new URLSearchParams(this.#parts.query ?? '', (query) => {
+    this.#params = new URLSearchParams('', (query) => {
       this.#parts.query = query === '' ? undefined : query;
     });
+    URLSearchParams.replace(this.#params, this.#parts.query ?? '');
   }
 
   static canParse(url, base = undefined) {
@@ -95,8 +96,8 @@ export class URL {
   }
 
   set search(query) {
-    const text = unbroken(`${query}`);
-    this.#parts.query = text === '' ? undefined : encode(text.replace(/^\?/, ''), IN_QUERY);
+    const text = `${query}`;
+    this.#parts.query = text === '' ? undefined : encode(unbroken(text.replace(/^\?/, '')), IN_QUERY);
     URLSearchParams.replace(this.#params, this.#parts.query ?? '');
   }
 
@@ -109,8 +110,8 @@ export class URL {
   }
 
   set hash(fragment) {
-    const text = unbroken(`${fragment}`);
-    this.#parts.fragment = text === '' ? undefined : encode(text.replace(/^#/, ''), IN_FRAGMENT);
+    const text = `${fragment}`;
+    this.#parts.fragment = text === '' ? undefined : encode(unbroken(text.replace(/^#/, '')), IN_FRAGMENT);
   }
 
   toString() {
@@ -149,8 +150,8 @@ function parseFront(front, base, hasQuery) {
   if (/^[/\\]{2}/.test(rest) || base?.protocol !== protocol) return parseAbsolute(protocol, rest);
   const lent = { ...base, protocol };
   if (rest === '') return { ...lent, query: hasQuery ? undefined : base.query };
-  const above = /^[/\\]/.test(rest) ? [] : base.path.split('/').slice(1, -1);
-  return { ...lent, path: parsePath(above.length > 0 || !/^[/\\]/.test(rest) ? `/${rest}` : rest, above), query: undefined };
+  if (/^[/\\]/.test(rest)) return { ...lent, path: parsePath(rest, []), query: undefined };
+  return { ...lent, path: parsePath(`/${rest}`, base.path.split('/').slice(1, -1)), query: undefined };
 }
 
 function parseAbsolute(protocol, rest) {
