@@ -18,7 +18,7 @@ import uvloop
 
 from gateway import migrate, settings
 from gateway.app import create_internal_app, create_public_app, open_gateway
-from gateway.server import serve, stop_signals
+from gateway.server import listen, serve_on, stop_signals
 from gateway.settings import GatewaySettings, load_settings
 from shared import logs
 from shared.errors import PlatformError
@@ -32,11 +32,12 @@ async def run(wanted: GatewaySettings) -> None:
     """Serve until a signal asks to stop."""
     async with stop_signals() as asked, open_gateway(wanted, asked) as ctx:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, ctx.trust.reload)
-        closing = asyncio.Event()
+        closing, public, internal = asyncio.Event(), listen(wanted.bind), listen(wanted.internal_bind)
+        ports = {"port": public.getsockname()[1], "internal_port": internal.getsockname()[1]}
         async with asyncio.TaskGroup() as group:
-            group.create_task(serve(create_public_app(ctx), wanted.bind, closing))
-            group.create_task(serve(create_internal_app(ctx), wanted.internal_bind, closing))
-            ctx.log.info("gateway_started", bind=wanted.bind, internal_bind=wanted.internal_bind, mode=wanted.mode)
+            group.create_task(serve_on(create_public_app(ctx), public, closing))
+            group.create_task(serve_on(create_internal_app(ctx), internal, closing))
+            ctx.log.info("gateway_started", **ports, mode=wanted.mode)
             await asked.wait()
             ctx.log.info("gateway_draining")
             await asyncio.sleep(0 if wanted.local else _LINGER_S)

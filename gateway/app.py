@@ -1,6 +1,6 @@
 """Composition: everything the gateway is made of, opened in order, closed in reverse; two applications over it.
 
-    RequestIds → Problems → Bodies → Router
+    RequestIds → Problems → Heads → Bodies → Router
 
 The public application has no `/internal`, the internal one has nothing for browsers: they stand on two listeners.
 """
@@ -23,6 +23,7 @@ from gateway.identity.authenticate import Identity
 from gateway.installs.manage import Installs
 from gateway.installs.resolve import open_resolver
 from gateway.middleware.bodies import Bodies, Budget
+from gateway.middleware.heads import Heads
 from gateway.middleware.problems import Problems
 from gateway.middleware.request_id import RequestIds
 from gateway.migrate import migrations
@@ -105,7 +106,7 @@ def create_internal_app(ctx: GatewayContext) -> ASGIApp:
 def _wrapped(routes: Sequence[BaseRoute]) -> ASGIApp:
     router = Router(routes, redirect_slashes=False)
     bodies = Bodies(router, {("POST", registry.UPLOAD_PATH): Budget(BUNDLE_MAX_BYTES, UPLOAD_MAX_S * 1000)})
-    return RequestIds(Problems(bodies))
+    return RequestIds(Problems(Heads(bodies)))
 
 
 def _metrics() -> CollectorRegistry:

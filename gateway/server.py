@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -39,30 +40,49 @@ class _Http1Only(ProtocolWrapper):
             await self.send(Closed())
 
 
-def config(bind: str) -> Config:
-    """A Hypercorn configuration for one listener on `bind` (`host:port`)."""
-    found = Config()
-    found.bind = [bind]
-    found.alpn_protocols = ["http/1.1"]
-    found.include_server_header = False
-    found.h11_max_incomplete_size = HEADER_BLOCK_MAX_BYTES + _REQUEST_LINE_BYTES
-    found.keep_alive_timeout = _HEAD_MAX_S
-    found.graceful_timeout = _DRAIN_MAX_S
-    found.backlog = _BACKLOG
-    found.accesslog = None
-    found.errorlog = None
-    return found
+def listen(bind: str) -> socket.socket:
+    """A listening socket: from here on nobody is refused, though answers wait until `serve_on` runs.
 
-
-async def serve(app: ASGIApp, bind: str, stop: asyncio.Event) -> None:
-    """Serve `app` on `bind` until `stop` is set; then let what is under way finish.
+    Args:
+        bind: `host:port`; port 0 takes any free one.
 
     Raises:
         OSError: the address cannot be bound.
     """
+    host, _, port = bind.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((host, int(port)))
+        found.listen(_BACKLOG)
+    except OSError as error:
+        found.close()
+        raise OSError(error.errno, f"cannot listen on {bind}: {error.strerror}") from error
+    return found
+
+
+async def serve(app: ASGIApp, bind: str, stop: asyncio.Event) -> None:
+    """Listen on `bind` and serve `app` there until `stop` is set and what runs has finished. Raises `OSError`."""
+    await serve_on(app, listen(bind), stop)
+
+
+async def serve_on(app: ASGIApp, listener: socket.socket, stop: asyncio.Event) -> None:
+    """Serve `app` on a listening socket, which is closed in the end, until `stop` is set and what runs has finished."""
+    config = Config()
+    config.bind = [f"fd://{listener.detach()}"]
+    config.alpn_protocols = ["http/1.1"]
+    config.include_server_header = False
+    config.h11_max_incomplete_size = HEADER_BLOCK_MAX_BYTES + _REQUEST_LINE_BYTES
+    config.keep_alive_timeout = _HEAD_MAX_S
+    config.graceful_timeout = _DRAIN_MAX_S
+    config.backlog = _BACKLOG
+    config.accesslog = None
+    config.errorlog = None
     # Hypercorn looks this name up for each connection and offers no setting in its place.
     tcp_server.ProtocolWrapper = _Http1Only  # type: ignore[attr-defined]
-    await hypercorn_serve(_Outermost(app), config(bind), shutdown_trigger=stop.wait, mode="asgi")  # type: ignore[arg-type]
+    await hypercorn_serve(_Outermost(app), config, shutdown_trigger=stop.wait, mode="asgi")  # type: ignore[arg-type]
 
 
 class _Outermost:

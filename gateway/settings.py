@@ -261,7 +261,7 @@ VARIABLES: Final[tuple[Var, ...]] = (
         field="s3_secret_key",
         name="STORAGE_S3_SECRET_KEY",
         parse=text,
-        help="secret key",
+        help="secret key that belongs to STORAGE_S3_ACCESS_KEY",
         default=None,
         secret=True,
     ),

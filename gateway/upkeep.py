@@ -17,9 +17,9 @@ from gateway.registry import uploads
 from gateway.store.platform import partitions
 from gateway.store.pool import Database
 from shared.errors import PlatformError
+from shared.limits import TRUST_POLL_S
 from shared.trust import TrustStore
 
-_TRUST_S: Final = 5  # a changed trust bundle acts within a minute; reading a small file costs nothing
 _PARTITIONS_S: Final = 21_600  # four times a day: two months are always there
 _UPLOADS_S: Final = 3_600
 
@@ -48,7 +48,7 @@ async def open_upkeep(store: Database, objects: ObjectStore, trust: TrustStore) 
         tasks = [
             group.create_task(_every(seconds, work.__name__, work), name=work.__name__)
             for seconds, work in (
-                (_TRUST_S, read_trust),
+                (TRUST_POLL_S, read_trust),
                 (_PARTITIONS_S, make_partitions),
                 (_UPLOADS_S, collect_uploads),
             )

@@ -25,7 +25,7 @@ from runner.clients.compiler import CompilerClient
 from runner.clients.gateway import GatewayClient
 from runner.clients.http import open_session
 from runner.clients.identity import Identity
-from runner.debug.recorder import LogSink
+from runner.debug.redis_sink import DebugSettings, open_sink
 from runner.metrics import RunnerMetrics
 from runner.sandbox.engine import CPU_TARGET, EngineOptions, engine_id
 from runner.sandbox.fair_queue import FairQueue
@@ -75,13 +75,16 @@ class Health:
 
 
 @contextlib.asynccontextmanager
-async def open_runner(settings: RunnerSettings, replay: Replay, slots: int) -> AsyncIterator[Applications]:
+async def open_runner(
+    settings: RunnerSettings, replay: Replay, queue: FairQueue, worker: int = 0
+) -> AsyncIterator[Applications]:
     """The applications of one worker, with all they need; ready when the first sandbox is.
 
     Args:
         settings: read once by the process.
         replay: the supervisor's table of used tokens.
-        slots: guests that may compute at the same time in this worker.
+        queue: who may compute next in this worker.
+        worker: which of the runner's workers this is; its successor has the same number.
 
     Raises:
         TrustFormatError: the trust bundle is missing or not readable.
@@ -91,6 +94,8 @@ async def open_runner(settings: RunnerSettings, replay: Replay, slots: int) -> A
     trust = TrustStore(settings.signing_trust_bundle)
     cache = DiskCache(settings.ext_cache_root, settings.ext_cache_max_bytes)
     async with contextlib.AsyncExitStack() as stack:
+        # First in, last out: whatever ends before it can still say so.
+        sink = await stack.enter_async_context(open_sink(_debug_settings(settings, worker), metrics.debug_dropped.inc))
         session = await stack.enter_async_context(open_session(settings))
         objects = await stack.enter_async_context(open_objects(settings))
         background = await stack.enter_async_context(Background())
@@ -122,9 +127,9 @@ async def open_runner(settings: RunnerSettings, replay: Replay, slots: int) -> A
             code=loader,
             state=feed,
             pool=pool,
-            queue=FairQueue(slots),
+            queue=queue,
             world=load_world(),
-            sink=LogSink(),
+            sink=sink,
             metrics=metrics,
         )
         verifier = Verifier(settings.runner_gateway_keys, {"runner", f"runner:{settings.runner_instance}"})
@@ -132,6 +137,19 @@ async def open_runner(settings: RunnerSettings, replay: Replay, slots: int) -> A
         health = Health(pool, objects, feed, metrics)
         await stack.enter_async_context(_running(pool, feed, trust))
         yield Applications(InternalApp(door, metrics, health), public, health.draining)
+
+
+def _debug_settings(settings: RunnerSettings, worker: int) -> DebugSettings:
+    return DebugSettings(
+        url=settings.runner_debug_redis_url,
+        prefix=settings.runner_debug_redis_stream_prefix,
+        maxlen=settings.runner_debug_redis_maxlen,
+        max_event_bytes=settings.runner_debug_max_event_bytes,
+        # Two runners on one machine have its name in common, but not the port.
+        instance=f"{settings.runner_instance}:{settings.runner_bind.rpartition(':')[2]}",
+        worker=worker,
+        workers=settings.runner_workers,
+    )
 
 
 def _pool_options(settings: RunnerSettings) -> PoolOptions:

@@ -13,8 +13,11 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
-from hypercorn.asyncio import serve
+from hypercorn.asyncio import serve, tcp_server
 from hypercorn.config import Config
+from hypercorn.events import Closed, Event
+from hypercorn.protocol import ProtocolWrapper
+from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError
 
 from shared.limits import HEADER_BLOCK_MAX_BYTES
 
@@ -25,6 +28,16 @@ BACKLOG: Final = 1024
 REQUESTS_PER_CONNECTION: Final = 1_000_000  # Hypercorn's 1000 would cut a busy gateway's connection every second
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class _Http1Only(ProtocolWrapper):
+    """Closes a connection that asks for HTTP/2, where Hypercorn would switch to it whatever is configured."""
+
+    async def handle(self, event: Event) -> None:
+        try:
+            await self.protocol.handle(event)
+        except (H2ProtocolAssumedError, H2CProtocolRequiredError):
+            await self.send(Closed())
 
 
 def make_config(
@@ -58,6 +71,8 @@ def make_config(
 
 async def listen(application: Application, config: Config, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then let what is under way finish."""
+    # Hypercorn looks this name up for each connection and offers no setting in its place.
+    tcp_server.ProtocolWrapper = _Http1Only  # type: ignore[attr-defined]
     await serve(application, config, shutdown_trigger=stop.wait)
 
 

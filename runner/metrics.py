@@ -43,6 +43,7 @@ class RunnerMetrics:
             multiprocess_mode="livesum",
         )
         self.cold_loads = Counter("ext_cold_loads_total", "Native code loaded, by where from", ["stage"], registry=own)
+        self.debug_dropped = Counter("ext_debug_events_dropped_total", "Debug events nobody will read", registry=own)
         self.violations = Counter("ext_sandbox_violations_total", "Sandboxes that broke a rule", registry=own)
 
     def count(self, stage: str) -> None:

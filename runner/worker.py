@@ -6,13 +6,17 @@ import asyncio
 import os
 import socket
 import sys
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, Self
 
+import msgspec
 import structlog
 import uvloop
 
 from runner.app import open_runner
 from runner.listener import SLOW_READ_S, listen, make_config, stopping
+from runner.sandbox.fair_queue import FairQueue
+from runner.sandbox.shares import Shares
 from runner.settings import RunnerSettings, read_runner
 from runner.supervisor.replay import ReplayClient
 from shared import logs
@@ -23,15 +27,46 @@ DRAIN_S: Final = TIMEOUT_MAX_MS / 1000 + 2  # the longest call, and time to send
 _log = structlog.get_logger("worker")
 
 
-async def serve(settings: RunnerSettings, internal_fd: int, public_fd: int, replay_fd: int) -> None:
+class Place(msgspec.Struct, frozen=True):
+    """What a worker gets from its supervisor: inherited descriptors, and which of the workers it is.
+
+    Attributes:
+        internal_fd, public_fd: bound, listening sockets.
+        replay_fd: a socket to the table of used tokens.
+        shares_fd: the page of what tenants have used.
+        number: its successor after a crash has the same.
+    """
+
+    internal_fd: int
+    public_fd: int
+    replay_fd: int
+    shares_fd: int
+    number: int
+
+    def descriptors(self) -> tuple[int, ...]:
+        """Everything that came through exec."""
+        return self.internal_fd, self.public_fd, self.replay_fd, self.shares_fd
+
+    def arguments(self) -> tuple[str, ...]:
+        """The command line that `parse` reads."""
+        return tuple(str(word) for word in msgspec.structs.astuple(self))
+
+    @classmethod
+    def parse(cls, words: Sequence[str]) -> Self:
+        """Read what `arguments` wrote."""
+        return cls(*(int(word) for word in words))
+
+
+async def serve(settings: RunnerSettings, place: Place) -> None:
     """Serve both listeners until SIGTERM, then finish what is under way."""
-    replay = await ReplayClient.connect(socket.socket(fileno=replay_fd))
+    replay = await ReplayClient.connect(socket.socket(fileno=place.replay_fd))
     slots = max(1, -(-len(os.sched_getaffinity(0)) // settings.runner_workers)) + 1
     certificate = str(settings.runner_tls_certificate) if settings.runner_tls_certificate else None
     key = str(settings.runner_tls_key) if settings.runner_tls_key else None
-    internal = make_config(f"fd://{internal_fd}", graceful_s=DRAIN_S, certificate=certificate, key=key)
-    public = make_config(f"fd://{public_fd}", graceful_s=DRAIN_S, read_s=SLOW_READ_S)
-    async with stopping() as stop, open_runner(settings, replay, slots) as applications:
+    internal = make_config(f"fd://{place.internal_fd}", graceful_s=DRAIN_S, certificate=certificate, key=key)
+    public = make_config(f"fd://{place.public_fd}", graceful_s=DRAIN_S, read_s=SLOW_READ_S)
+    queue = FairQueue(slots, Shares(place.shares_fd))
+    async with stopping() as stop, open_runner(settings, replay, queue, place.number) as applications:
         _log.info("worker_ready", pid=os.getpid())
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(listen(applications.internal, internal, stop))
@@ -43,12 +78,12 @@ async def serve(settings: RunnerSettings, internal_fd: int, public_fd: int, repl
 
 
 def main() -> None:
-    """Entry point: `python -m runner.worker INTERNAL_FD PUBLIC_FD REPLAY_FD`."""
+    """Entry point of the process the supervisor starts."""
     logs.configure("runner")
-    internal_fd, public_fd, replay_fd = (int(word) for word in sys.argv[1:4])
-    for descriptor in (internal_fd, public_fd, replay_fd):
+    place = Place.parse(sys.argv[1:])
+    for descriptor in place.descriptors():
         os.set_inheritable(descriptor, False)  # they came through exec; no child of ours may get them
-    uvloop.run(serve(read_runner(os.environ), internal_fd, public_fd, replay_fd))
+    uvloop.run(serve(read_runner(os.environ), place))
 
 
 if __name__ == "__main__":

@@ -6,12 +6,16 @@ record.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal, get_args
 
 import msgspec
 
 Level = Literal["trace", "debug", "info", "warn", "error"]
 Stream = Literal["stdout", "stderr", "log", "host", "system"]
+
+
+LEVELS: Final[tuple[Level, ...]] = get_args(Level)
+"""From the least to the most serious."""
 
 
 class ExtDebugEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -22,6 +26,7 @@ class ExtDebugEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         seq: number within the execution, from 1, without holes; a hole a reader sees is a loss.
         stream: `stdout`, `stderr` and `log` are the guest's; `host` and `system` the platform's.
         truncated: whether `message` was cut.
+        execution_id: tells executions apart that share a request id (a repeated call does).
     """
 
     ts: int
@@ -37,3 +42,12 @@ class ExtDebugEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     message: str
     truncated: bool = False
     data: dict[str, str] | None = None
+    execution_id: str = ""
+
+
+def cut_text(text: str, limit_bytes: int) -> tuple[str, bool]:
+    """`text` cut to `limit_bytes` of UTF-8 on a character boundary, and whether anything was cut."""
+    data = text.encode("utf-8", "replace")
+    if len(data) <= limit_bytes:
+        return text, False
+    return data[:limit_bytes].decode("utf-8", "ignore"), True

@@ -131,6 +131,7 @@ DEBUG_BUFFER_MAX_BYTES: Final = 8 * MIB  # of one runner, all workers; with over
 DEBUG_LANES_MAX: Final = 4_096  # streams one worker keeps count of, about 400 bytes each
 DEBUG_BATCH_MAX_COUNT: Final = 128  # entries of one pipeline: a round trip's worth of a busy runner
 DEBUG_BATCH_MAX_BYTES: Final = 256 * KIB  # of one pipeline; keeps a write far below its deadline
+DEBUG_HOST_EVENTS_MAX: Final = 500  # host calls one execution reports; a guest may make twenty times as many
 DEBUG_WRITE_MAX_S: Final = 2  # one pipeline; then Redis counts as away
 DEBUG_RETRY_MAX_S: Final = 2  # longest pause before Redis is tried again
 DEBUG_FLUSH_MAX_S: Final = 2  # at the end of a runner; the supervisor allows 3 s beyond the drain
@@ -194,6 +195,7 @@ assert FINALIZE_WAIT_MAX_S < PREPARE_MAX_S < PREPARE_LEASE_S
 assert FINALIZE_WAIT_MAX_S < CLI_CALL_MAX_S
 assert RESPONSE_BODY_MAX_BYTES < CLI_ANSWER_MAX_BYTES
 assert DEBUG_READ_BLOCK_MS < DEBUG_READ_MAX_S * 1000
+assert DEBUG_HOST_EVENTS_MAX <= DEBUG_STREAM_MAX_COUNT // 2  # host calls never push out all that a guest said
 assert DEBUG_TAIL_COUNT <= DEBUG_TAIL_MAX_COUNT
 assert 3 * DEBUG_HEARTBEAT_S <= CLI_LOGS_SILENT_MAX_S
 assert UPLOAD_PART_BYTES < BUNDLE_MAX_BYTES <= 10_000 * UPLOAD_PART_BYTES  # S3 takes 10,000 parts

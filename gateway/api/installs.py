@@ -7,7 +7,7 @@ from functools import partial
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
 from gateway.api import door
 from gateway.context import GatewayContext
@@ -24,14 +24,11 @@ def routes(ctx: GatewayContext) -> list[BaseRoute]:
     """The doors of this file."""
     one = "/api/installs/{install_id}"
     return [
-        Route("/api/installs", partial(install, ctx), methods=["POST"]),
-        Route("/api/installs", partial(installs, ctx), methods=["GET"]),
-        Route(one, partial(get, ctx), methods=["GET"]),
-        Route(one, partial(uninstall, ctx), methods=["DELETE"]),
-        Route(f"{one}/enable", partial(set_enabled, ctx, True), methods=["POST"]),
-        Route(f"{one}/disable", partial(set_enabled, ctx, False), methods=["POST"]),
-        Route(f"{one}/config", partial(get_config, ctx), methods=["GET"]),
-        Route(f"{one}/config", partial(put_config, ctx), methods=["PUT"]),
+        door.route("/api/installs", POST=partial(install, ctx), GET=partial(installs, ctx)),
+        door.route(one, GET=partial(get, ctx), DELETE=partial(uninstall, ctx)),
+        door.route(f"{one}/enable", POST=partial(set_enabled, ctx, True)),
+        door.route(f"{one}/disable", POST=partial(set_enabled, ctx, False)),
+        door.route(f"{one}/config", GET=partial(get_config, ctx), PUT=partial(put_config, ctx)),
     ]
 
 

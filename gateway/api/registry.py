@@ -62,7 +62,7 @@ async def extensions(ctx: GatewayContext, request: Request) -> Response:
     """`GET /api/registry/extensions?limit=&cursor=`: what this account can find."""
     actor = await door.caller(ctx, request, "extension:read")
     limit, after = door.page_size(request), door.cursor(request, catalogue.Place)
-    found = await catalogue.page(ctx.store, actor, after or catalogue.Place(), limit + 1)
+    found = await catalogue.page(ctx.store, actor, after or catalogue.START, limit + 1)
     at = catalogue.Place(found[limit - 1].publisher, found[limit - 1].name) if len(found) > limit else None
     return door.answer(door.page([listed(row) for row in found], limit, at))
 

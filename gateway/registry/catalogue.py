@@ -13,8 +13,11 @@ from gateway.store.registry import Listed
 class Place(msgspec.Struct, frozen=True):
     """Where a page ends."""
 
-    publisher: str = ""
-    name: str = ""
+    publisher: str
+    name: str
+
+
+START = Place("", "")
 
 
 async def page(store: Database, actor: Actor, after: Place, limit: int) -> list[Listed]:

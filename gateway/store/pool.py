@@ -191,7 +191,7 @@ async def _begin(pool: AsyncConnectionPool[Tx], tenant_id: str) -> Tx:
     """A connection inside an open transaction with its settings. Broken connections are replaced while time lasts."""
     deadline = Deadline.after_ms(STORE_WAIT_MAX_MS)
     while True:
-        connection = await pool.getconn(timeout=max(0.001, deadline.remaining_s()))
+        connection = await _take(pool, max(0.001, deadline.remaining_s()))
         try:
             with _cut_off(connection, STORE_TRANSACTION_MAX_MS):
                 await connection.execute("begin")
@@ -206,6 +206,22 @@ async def _begin(pool: AsyncConnectionPool[Tx], tenant_id: str) -> Tx:
             raise
         else:
             return connection
+
+
+async def _take(pool: AsyncConnectionPool[Tx], within_s: float) -> Tx:
+    """A connection of the pool, or the cancellation that arrived in the same moment.
+
+    The pool waits with `asyncio.wait_for`, which before Python 3.12 drops a cancellation that coincides with the end
+    of the wait (CPython issue 81839). A dropped one would leave a task that was asked to end running for ever.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    asked_to_end = task.cancelling()
+    connection = await pool.getconn(timeout=within_s)
+    if task.cancelling() > asked_to_end:
+        await pool.putconn(connection)
+        raise asyncio.CancelledError
+    return connection
 
 
 async def _roll_back(connection: Tx) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from functools import partial
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
@@ -16,6 +18,7 @@ from runner.capabilities.context import context_data
 from runner.capabilities.host_calls import HostCalls
 from runner.capabilities.table import granted_capabilities
 from runner.capabilities.user import user_data
+from runner.debug.marks import record_end, record_start
 from runner.debug.recorder import Recorder, Sink
 from runner.metrics import RunnerMetrics
 from runner.sandbox import frames
@@ -23,7 +26,7 @@ from runner.sandbox.fair_queue import FairQueue
 from runner.sandbox.pool import SandboxPool
 from runner.sandbox.process import Died, Outcome
 from shared.deadline import Deadline
-from shared.errors import ComponentInvalid, InvalidRequest, Revoked, SandboxViolation
+from shared.errors import ComponentInvalid, InvalidRequest, PlatformError, Revoked, SandboxViolation
 from shared.ids import ContentHash
 from shared.limits import MEMORY_DEFAULT_MB, MEMORY_MAX_MB, MIB
 from shared.signing import BundleStatement
@@ -100,20 +103,40 @@ class Executor:
         return Deadline.after_ms(min(wanted, self._limits.max_timeout_ms))
 
     async def execute(self, request: ExecuteRequest, deadline: Deadline) -> ExecuteResponse:
-        """The guest's answer. Raises `PlatformError` when there is none."""
+        """The guest's answer. Raises `PlatformError` when there is none. Its debug events have a beginning and an end."""
+        recorder = Recorder(request.context, self._sink if request.debug else None)
+        record_start(recorder, request.http, deadline)
+        try:
+            answer = await self._execute(request, deadline, recorder)
+        except PlatformError as error:
+            usage = error.extra.get("usage")
+            record_end(recorder, error.code, error.status, usage if isinstance(usage, Usage) else Usage())
+            raise
+        except (
+            BaseException
+        ) as error:  # the caller is gone, its time is over, or we are at fault: it ended all the same
+            record_end(recorder, "cancelled" if isinstance(error, asyncio.CancelledError) else "internal", 0, Usage())
+            raise
+        record_end(recorder, "ok", answer.status, answer.usage)
+        return answer
+
+    async def _execute(self, request: ExecuteRequest, deadline: Deadline, recorder: Recorder) -> ExecuteResponse:
         started = time.perf_counter()
         granted = granted_capabilities(request.providers)
         component, cold = await self._prepare(request, deadline)
         memory_bytes = min(request.limits.memory_mb or MEMORY_DEFAULT_MB, MEMORY_MAX_MB) * MIB
-        calls = HostCalls(self._world, granted, self._call(request, deadline))
+        calls = HostCalls(self._world, granted, Call(request, deadline, recorder))
         queued = time.perf_counter()
-        await self._queue.acquire(request.context.tenant_id, deadline)
+        tenant = request.context.tenant_id
+        await self._queue.acquire(tenant, deadline)
         begun = time.perf_counter()
+        cpu_us = 0
         try:
             frame = self._frame(request, component, memory_bytes, granted, deadline)
-            outcome = await self._pool.execute(request.context.tenant_id, frame, deadline, calls, self._lend)
+            outcome = await self._pool.execute(tenant, frame, deadline, calls, partial(self._lend, tenant))
+            cpu_us = _cpu_us(outcome, time.perf_counter() - begun)
         finally:
-            self._queue.release()
+            self._queue.release(tenant, cpu_us)
         ended = time.perf_counter()
         self._metrics.queue_seconds.observe(begun - queued)
         self._metrics.guest_seconds.observe(ended - begun)
@@ -121,15 +144,12 @@ class Executor:
         usage = _usage(outcome, duration_s=ended - started, queue_s=begun - queued, cold=cold)
         return self._answer(request, outcome, memory_bytes, usage, calls)
 
-    def _lend(self, waiting: bool) -> None:
+    def _lend(self, tenant: str, waiting: bool) -> None:
         """A guest that waits in a host call lends its slot."""
         if waiting:
-            self._queue.lend()
+            self._queue.lend(tenant)
         else:
-            self._queue.take_back()
-
-    def _call(self, request: ExecuteRequest, deadline: Deadline) -> Call:
-        return Call(request, deadline, Recorder(request.context, self._sink if request.debug else None))
+            self._queue.take_back(tenant)
 
     async def _prepare(self, request: ExecuteRequest, deadline: Deadline) -> tuple[str, bool]:
         """The component's digest, its code mapped; and whether that took loading."""
@@ -204,13 +224,18 @@ def _url(http: Http) -> str:
     return f"{http.path}?{query}" if query else http.path
 
 
+def _cpu_us(outcome: Outcome, elapsed_s: float) -> int:
+    """Processor time of the call; of a process that died only the elapsed time is known, and that is charged."""
+    return int(elapsed_s * 1e6) if isinstance(outcome.result, Died) else outcome.result.cpu_us
+
+
 def _usage(outcome: Outcome, *, duration_s: float, queue_s: float, cold: bool) -> Usage:
     result = outcome.result
-    cpu_us, host_calls = (0, 0) if isinstance(result, Died) else (result.cpu_us, result.host_calls)
+    host_calls = 0 if isinstance(result, Died) else result.host_calls
     return Usage(
         duration_ms=round(duration_s * 1000, 3),
         queue_ms=round(queue_s * 1000, 3),
-        cpu_ms=round(cpu_us / 1000, 3),
+        cpu_ms=round(_cpu_us(outcome, duration_s) / 1000, 3),
         memory_peak_bytes=outcome.memory_grown_bytes,
         host_calls=host_calls,
         cold=cold,

@@ -1,15 +1,23 @@
-"""Turns what an execution says into numbered debug events."""
+"""Turns what an execution says into numbered debug events.
+
+What must not be read in them is taken out here, before any sink: the plaintext of secrets this execution was given,
+and whatever looks like one of the platform's own credentials.
+"""
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 
 from shared.debug_event import ExtDebugEvent, Level, Stream
+from shared.logs import REDACTED, redact_text
 from shared.wire import Context
+
+SECRET_MIN_CHARS: Final = 4  # anything shorter stands in every other line by chance
 
 _log = structlog.get_logger("guest")
 
@@ -41,15 +49,46 @@ class LogSink:
 
 
 class Recorder:
-    """Numbers the events of one execution; silent when the caller did not ask for debugging."""
+    """Numbers the events of one execution; silent when the caller did not ask for debugging.
+
+    Args:
+        context: whose execution it is.
+        sink: where events go; `None` when nobody wants them.
+        clock: seconds since the epoch.
+    """
 
     def __init__(self, context: Context, sink: Sink | None, clock: Callable[[], float] = time.time) -> None:
         self._context = context
         self._sink = sink
         self._clock = clock
         self._seq = 0
+        self._secrets: tuple[str, ...] = ()
+        self._execution_id = secrets.token_hex(8) if sink is not None else ""
 
-    def record(self, level: Level, stream: Stream, message: str, *, truncated: bool = False) -> None:
+    @property
+    def silent(self) -> bool:
+        """Whether nothing is recorded, so that a caller need not describe what nobody reads."""
+        return self._sink is None
+
+    @property
+    def count(self) -> int:
+        """How many events there were so far."""
+        return self._seq
+
+    def conceal(self, secret: str) -> None:
+        """Write `***` instead of this text from now on. To be called before the guest learns it."""
+        if len(secret) >= SECRET_MIN_CHARS and secret not in self._secrets:
+            self._secrets = tuple(sorted((*self._secrets, secret), key=len, reverse=True))
+
+    def record(
+        self,
+        level: Level,
+        stream: Stream,
+        message: str,
+        *,
+        truncated: bool = False,
+        data: dict[str, str] | None = None,
+    ) -> None:
         """One event, stamped now."""
         if self._sink is None:
             return
@@ -67,7 +106,28 @@ class Recorder:
                 request_id=context.request_id,
                 version_id=context.version_id,
                 content_hash=context.content_hash,
-                message=message,
+                message=self._clean(message, truncated),
                 truncated=truncated,
+                data=None if data is None else {name: self._clean(text, cut=False) for name, text in data.items()},
+                execution_id=self._execution_id,
             )
         )
+
+    def close(self) -> None:
+        """Record nothing any more: the event that says how many there were was the last one."""
+        self._sink = None
+
+    def _clean(self, text: str, cut: bool) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, REDACTED)
+        if cut:
+            text = self._without_beginning(text)
+        return redact_text(text)
+
+    def _without_beginning(self, text: str) -> str:
+        """A line that was cut may end in the first half of a secret."""
+        for secret in self._secrets:
+            for size in range(min(len(secret) - 1, len(text)), SECRET_MIN_CHARS - 1, -1):
+                if text.endswith(secret[:size]):
+                    return text[:-size] + REDACTED
+        return text

@@ -1,37 +1,52 @@
-"""Who runs next: a bounded number of slots, one queue for each tenant, turns taken between tenants.
+"""Who runs next: a bounded number of slots, given to whoever has used the least processor time lately.
 
 A slot stands for a guest that may use a core. A guest that waits in a host call lends its slot to the next one and
-takes it back when the answer comes; the short excess costs less than an idle core. Queues are bounded, and an early
+takes it back when the answer comes; the short excess costs less than an idle core. While others are active a tenant
+leaves one slot free, so that a newcomer need not wait for one of its calls to end. Queues are bounded, and an early
 429 or 503 keeps goodput flat when more arrives than can be served.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
+from itertools import islice
+from typing import Final
 
+from runner.sandbox.shares import Shares
 from shared.deadline import Deadline
 from shared.errors import Overloaded, TenantOverConcurrency
 from shared.limits import QUEUE_MAX, TENANT_QUEUE_MAX
 
 Waiter = asyncio.Future[None]
 
+COMPARED_MAX: Final = 16  # tenants whose use is compared for one turn; the others come nearer with each turn
+
 
 class FairQueue:
     """Slots shared by turns.
 
     Args:
-        slots: guests that may compute at the same time.
+        slots: guests that may compute at the same time in this worker.
+        shares: what tenants have used, in all workers.
         tenant_queue_max: waiting calls of one tenant; one more answers 429.
         queue_max: waiting calls in all; one more answers 503.
     """
 
-    def __init__(self, slots: int, tenant_queue_max: int = TENANT_QUEUE_MAX, queue_max: int = QUEUE_MAX) -> None:
+    def __init__(
+        self,
+        slots: int,
+        shares: Shares,
+        tenant_queue_max: int = TENANT_QUEUE_MAX,
+        queue_max: int = QUEUE_MAX,
+    ) -> None:
         self.slots = slots
         self.running = 0
         self.waiting = 0
+        self._shares = shares
         self._tenant_queue_max = tenant_queue_max
         self._queue_max = queue_max
+        self._running_of: Counter[str] = Counter()
         self._queues: OrderedDict[str, deque[Waiter]] = OrderedDict()
 
     async def acquire(self, tenant: str, deadline: Deadline) -> None:
@@ -41,8 +56,8 @@ class FairQueue:
             TenantOverConcurrency: the tenant's queue is full.
             Overloaded: all queues are full, or the turn did not come before the deadline.
         """
-        if self.running < self.slots and not self.waiting:
-            self.running += 1
+        if self.running < self.slots and not self.waiting and self._may_run(tenant):
+            self._take(tenant)
             return
         queue = self._queues.get(tenant)
         if queue is not None and len(queue) >= self._tenant_queue_max:
@@ -53,16 +68,46 @@ class FairQueue:
             raise Overloaded(f"{self._queue_max} calls wait already; try again later", retry_after_s=1)
         await self._wait(tenant, deadline)
 
+    def release(self, tenant: str, cpu_us: int) -> None:
+        """Give a slot back and account for what was used; the next in turn gets it."""
+        self._shares.charge(tenant, cpu_us)
+        self._give(tenant)
+
+    def lend(self, tenant: str) -> None:
+        """The guest waits in a host call: somebody else may compute."""
+        self._give(tenant)
+
+    def take_back(self, tenant: str) -> None:
+        """The guest computes again, even when that makes one too many for a moment."""
+        self._take(tenant)
+
+    def _take(self, tenant: str) -> None:
+        self.running += 1
+        self._running_of[tenant] += 1
+
+    def _give(self, tenant: str) -> None:
+        self.running -= 1
+        self._running_of[tenant] -= 1
+        if not self._running_of[tenant]:
+            del self._running_of[tenant]
+        self._wake()
+
+    def _may_run(self, tenant: str) -> bool:
+        """Whether a further call of the tenant leaves a slot for others, where there are any."""
+        running = self._running_of[tenant]
+        return running == 0 or running < self.slots - 1 or not self._shares.others_active(tenant)
+
     async def _wait(self, tenant: str, deadline: Deadline) -> None:
         waiter: Waiter = asyncio.get_running_loop().create_future()
         self._queues.setdefault(tenant, deque()).append(waiter)
         self.waiting += 1
+        self._wake()
         try:
             async with asyncio.timeout(deadline.remaining_s()):
                 await waiter
         except BaseException as error:
             if waiter.done() and not waiter.cancelled():
-                self.release()  # the turn came in the very moment the caller left
+                self._give(tenant)  # the turn came in the very moment the caller left
             else:
                 self._forget(tenant, waiter)
             if isinstance(error, TimeoutError):
@@ -77,22 +122,12 @@ class FairQueue:
             if not queue:
                 del self._queues[tenant]
 
-    def release(self) -> None:
-        """Give a slot back; the next tenant in turn gets it."""
-        self.running -= 1
-        self._wake()
-
-    def lend(self) -> None:
-        """The guest waits in a host call: somebody else may compute."""
-        self.release()
-
-    def take_back(self) -> None:
-        """The guest computes again, even when that makes one too many for a moment."""
-        self.running += 1
-
     def _wake(self) -> None:
-        while self.running < self.slots and self._queues:
-            tenant, queue = next(iter(self._queues.items()))
+        while self.running < self.slots:
+            tenant = self._next()
+            if tenant is None:
+                return
+            queue = self._queues[tenant]
             waiter = queue.popleft()
             self.waiting -= 1
             if queue:
@@ -100,5 +135,10 @@ class FairQueue:
             else:
                 del self._queues[tenant]
             if not waiter.done():
-                self.running += 1
+                self._take(tenant)
                 waiter.set_result(None)
+
+    def _next(self) -> str | None:
+        """The waiting tenant that has used the least and may run; those who waited longest are looked at first."""
+        allowed = (tenant for tenant in islice(self._queues, COMPARED_MAX) if self._may_run(tenant))
+        return min(allowed, key=self._shares.used_us, default=None)

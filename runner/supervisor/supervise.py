@@ -17,9 +17,10 @@ from typing import Final
 import structlog
 
 from runner.listener import BACKLOG, stopping
+from runner.sandbox.shares import create_page
 from runner.settings import RunnerSettings
 from runner.supervisor.replay import ReplayServer, ReplayTable
-from runner.worker import DRAIN_S
+from runner.worker import DRAIN_S, Place
 
 RESTART_PAUSE_S: Final = 1.0  # a worker that dies at once must not spin
 KILL_AFTER_S: Final = DRAIN_S + 3  # beyond its own drain a worker is stuck
@@ -51,6 +52,7 @@ class Supervisor:
         self._table = ReplayTable()
         self._internal = bound(settings.runner_bind)
         self._public = bound(settings.runner_public_bind)
+        self._shares = create_page()
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT."""
@@ -64,11 +66,12 @@ class Supervisor:
         finally:
             self._internal.close()
             self._public.close()
+            os.close(self._shares)
             shutil.rmtree(metrics, ignore_errors=True)
 
     async def _keep(self, number: int, environment: dict[str, str], stop: asyncio.Event) -> None:
         while not stop.is_set():
-            process = await self._start(environment)
+            process = await self._start(number, environment)
             ended = asyncio.create_task(process.wait())
             stopped = asyncio.create_task(stop.wait())
             await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -83,19 +86,19 @@ class Supervisor:
             except TimeoutError:
                 continue
 
-    async def _start(self, environment: dict[str, str]) -> asyncio.subprocess.Process:
+    async def _start(self, number: int, environment: dict[str, str]) -> asyncio.subprocess.Process:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         loop = asyncio.get_running_loop()
         await loop.create_unix_connection(lambda: ReplayServer(self._table), sock=ours)
         with theirs:
-            descriptors = [self._internal.fileno(), self._public.fileno(), theirs.fileno()]
+            place = Place(self._internal.fileno(), self._public.fileno(), theirs.fileno(), self._shares, number)
             return await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 "runner.worker",
-                *(str(descriptor) for descriptor in descriptors),
-                pass_fds=descriptors,
+                *place.arguments(),
+                pass_fds=place.descriptors(),
                 env=environment,
                 stdin=asyncio.subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C reaches the supervisor alone, which then stops the workers in order

@@ -53,12 +53,14 @@ class Client:
         method: str,
         path: str,
         *,
-        headers: Mapping[str, str] | Sequence[tuple[bytes, bytes]] = (),
+        headers: Mapping[str, str] | Sequence[tuple[bytes, bytes]] | None = None,
         body: bytes | AsyncIterator[bytes] = b"",
     ) -> Answer:
         target, _, query = path.partition("?")
-        if isinstance(headers, Mapping):
-            headers = [(k.replace("_", "-").encode(), v.encode()) for k, v in (self._headers | dict(headers)).items()]
+        if headers is None or isinstance(headers, Mapping):
+            headers = [
+                (k.replace("_", "-").encode(), v.encode()) for k, v in (self._headers | dict(headers or {})).items()
+            ]
         scope = {
             "type": "http",
             "http_version": "1.1",

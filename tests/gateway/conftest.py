@@ -93,8 +93,8 @@ def environment(
     """A complete environment of a local gateway."""
     return {
         "EXT_MODE": "local",
-        "GATEWAY_BIND": "127.0.0.1:8000",
-        "GATEWAY_INTERNAL_BIND": "127.0.0.1:8001",
+        "GATEWAY_BIND": "127.0.0.1:0",
+        "GATEWAY_INTERNAL_BIND": "127.0.0.1:0",
         "GATEWAY_DATABASE_URL": database.app,
         "GATEWAY_PLATFORM_DATABASE_URL": database.platform,
         "GATEWAY_JWT_KEYS": host.public_pem,

@@ -37,3 +37,8 @@ async def publish(client: Client, compiler: StubCompiler, one: Bundle, key: Priv
 async def install(client: Client, extension: str, **members: Any) -> Answer:
     """`POST /api/installs`."""
     return await client.post("/api/installs", {"extension": extension} | members)
+
+
+def refused(answer: Answer, status: int, code: str) -> None:
+    """The answer is this refusal."""
+    assert (answer.status, answer.json()["code"]) == (status, code), answer.body

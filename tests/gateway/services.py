@@ -53,7 +53,7 @@ class _Background(Generic[T]):
     def _run(self) -> None:
         try:
             asyncio.run(self._hold())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  # handed to the thread that waits
             self._error = error
         finally:
             self._ready.set()

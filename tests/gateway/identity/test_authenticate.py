@@ -57,7 +57,16 @@ async def test_no_credential_is_told_apart_from_a_bad_one(identity: Identity) ->
 @pytest.mark.security
 @pytest.mark.parametrize(
     "value",
-    [b"", b"Bearer", b"Bearer ", b"Basic dXNlcjpwYXNz", b"Bearer a b", b"Bearer \xff", b"Bearer ak_x_y", b"bearer x.y.z"],
+    [
+        b"",
+        b"Bearer",
+        b"Bearer ",
+        b"Basic dXNlcjpwYXNz",
+        b"Bearer a b",
+        b"Bearer \xff",
+        b"Bearer ak_x_y",
+        b"bearer x.y.z",
+    ],
 )
 async def test_a_credential_that_is_none_is_refused(identity: Identity, value: bytes) -> None:
     with pytest.raises(InvalidSession):
@@ -80,7 +89,9 @@ async def test_a_tenant_header_may_agree(identity: Identity, host: Host, name: b
 @pytest.mark.security
 @pytest.mark.parametrize("name", [b"x-alga-tenant", b"x-tenant-id", b"x_tenant_id"])
 @pytest.mark.parametrize("value", [b"globex", b"", b"acme ", b"ACME"])
-async def test_a_tenant_header_that_differs_is_refused(identity: Identity, host: Host, name: bytes, value: bytes) -> None:
+async def test_a_tenant_header_that_differs_is_refused(
+    identity: Identity, host: Host, name: bytes, value: bytes
+) -> None:
     with pytest.raises(TenantMismatch):
         await identity.authenticate(bearer(host.token("acme"), (name, value)))
 
@@ -88,9 +99,7 @@ async def test_a_tenant_header_that_differs_is_refused(identity: Identity, host:
 @pytest.mark.security
 async def test_a_second_tenant_header_cannot_hide_behind_one_that_agrees(identity: Identity, host: Host) -> None:
     with pytest.raises(TenantMismatch):
-        await identity.authenticate(
-            bearer(host.token("acme"), (b"x-tenant-id", b"acme"), (b"x-tenant-id", b"globex"))
-        )
+        await identity.authenticate(bearer(host.token("acme"), (b"x-tenant-id", b"acme"), (b"x-tenant-id", b"globex")))
 
 
 # ---- API keys -----------------------------------------------------------------------------------------------

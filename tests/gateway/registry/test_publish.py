@@ -19,15 +19,13 @@ from shared.keys import PrivateKey
 from shared.limits import (
     BUNDLE_MAX_BYTES,
     MIB,
-    PUBLISHER_PREPARING_MAX,
-    PUBLISHER_VERSIONS_PER_HOUR_MAX,
     SIGNATURE_MAX_BYTES,
     UPLOAD_PART_BYTES,
 )
-from tests.gateway.asgi import Answer, Client
+from tests.gateway.asgi import Client
 from tests.gateway.bundles import COMPONENT, bundle
 from tests.gateway.people import Host
-from tests.gateway.registry_flow import finalize, publish, upload
+from tests.gateway.registry_flow import finalize, publish, refused, upload
 from tests.gateway.services import DatabaseUrls, owner
 from tests.gateway.stub_compiler import StubCompiler
 
@@ -47,15 +45,13 @@ async def versions(database: DatabaseUrls) -> int:
     return row[0]
 
 
-def refused(answer: Answer, status: int, code: str) -> None:
-    assert (answer.status, answer.json()["code"]) == (status, code), answer.body
-
-
 # ---- uploads ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [1, UPLOAD_PART_BYTES - 1, UPLOAD_PART_BYTES, 2 * UPLOAD_PART_BYTES + 1])
-async def test_an_upload_is_named_by_the_digest_of_its_bytes(public: Client, gateway: GatewayContext, size: int) -> None:
+async def test_an_upload_is_named_by_the_digest_of_its_bytes(
+    public: Client, gateway: GatewayContext, size: int
+) -> None:
     answer = await public.request("POST", "/api/registry/bundles", headers={}, body=chunks(size))
     assert answer.status == 201
     receipt = answer.json()
@@ -142,7 +138,9 @@ async def test_a_key_that_the_state_feed_revoked_vouches_for_nothing(
     refused(await finalize(public, ACME, publisher_key), 422, "signature_key_revoked")
 
 
-async def test_somebody_elses_upload_is_as_absent_as_none(public: Client, other: Client, publisher_key: PrivateKey) -> None:
+async def test_somebody_elses_upload_is_as_absent_as_none(
+    public: Client, other: Client, publisher_key: PrivateKey
+) -> None:
     upload_id = await upload(public, ACME.data)
     wanted = {"signature": ACME.signature(publisher_key)}
     theirs = await other.post(f"/api/registry/bundles/{upload_id}/finalize", wanted)
@@ -344,86 +342,3 @@ async def test_what_a_gateway_left_unfinished_another_one_completes(
                     break
                 await asyncio.sleep(0.05)
         assert listed[0]["latest"]["content_hash"] == ACME.digest
-
-
-# ---- quotas -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-async def strict(strict_gateway_settings: GatewaySettings, host: Host) -> AsyncIterator[Client]:
-    async with open_gateway(strict_gateway_settings) as ctx:
-        yield Client(create_public_app(ctx), host.headers())
-
-
-async def test_a_publisher_may_have_so_many_versions_under_way(
-    strict: Client, compiler: StubCompiler, publisher_key: PrivateKey, database: DatabaseUrls
-) -> None:
-    compiler.bundles = {}  # everything is "not there yet": nothing finishes
-    for number in range(PUBLISHER_PREPARING_MAX):
-        assert (await finalize(strict, bundle(version=f"1.0.{number}"), publisher_key)).status == 202
-    answer = await finalize(strict, bundle(version="2.0.0"), publisher_key)
-    refused(answer, 429, "rate_limited")
-    assert answer.header("retry-after") == "10"
-    assert (await finalize(strict, bundle("globex.crm", publisher="globex"), publisher_key)).status == 202
-
-
-async def test_a_publisher_may_publish_so_many_versions_an_hour(
-    strict: Client, compiler: StubCompiler, publisher_key: PrivateKey
-) -> None:
-    for number in range(PUBLISHER_VERSIONS_PER_HOUR_MAX):
-        await publish(strict, compiler, bundle(version=f"1.0.{number}"), publisher_key)
-    refused(await finalize(strict, bundle(version="2.0.0"), publisher_key), 429, "rate_limited")
-
-
-async def test_a_publisher_may_store_so_many_bytes(
-    strict: Client, compiler: StubCompiler, publisher_key: PrivateKey, database: DatabaseUrls
-) -> None:
-    await publish(strict, compiler, ACME, publisher_key)
-    async with owner(database.owner) as connection:
-        await connection.execute("update extension_bundle set size_bytes = 5::bigint * 1024 * 1024 * 1024")
-    refused(await finalize(strict, bundle(version="2.0.0"), publisher_key), 429, "quota_exceeded")
-
-
-# ---- the catalogue ------------------------------------------------------------------------------------------
-
-
-async def test_a_list_is_walked_page_by_page(public: Client, compiler: StubCompiler, publisher_key: PrivateKey) -> None:
-    names = [f"acme.app{number}" for number in range(5)]
-    for name in names:
-        await publish(public, compiler, bundle(name), publisher_key)
-    seen, cursor = [], ""
-    for expected in (2, 2, 1):
-        page = (await public.get(f"/api/registry/extensions?limit=2{cursor}")).json()
-        assert len(page["items"]) == expected
-        seen += [item["name"] for item in page["items"]]
-        cursor = f"&cursor={page['next_cursor']}"
-    assert page["next_cursor"] is None
-    assert seen == names
-
-
-@pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "limit=-1", "cursor=!", "cursor=e30", "cursor=W10"])
-async def test_a_page_that_cannot_be_is_refused(public: Client, query: str) -> None:
-    refused(await public.get(f"/api/registry/extensions?{query}"), 400, "invalid_request")
-
-
-async def test_others_find_an_extension_when_it_is_offered_to_them(
-    public: Client, other: Client, compiler: StubCompiler, publisher_key: PrivateKey, database: DatabaseUrls
-) -> None:
-    await publish(public, compiler, ACME, publisher_key)
-
-    async def listed(statement: str) -> list[str]:
-        async with owner(database.owner) as connection:
-            await connection.execute(statement)  # type: ignore[arg-type]
-        return [item["name"] for item in (await other.get("/api/registry/extensions")).json()["items"]]
-
-    assert await listed("select 1") == []
-    assert await listed("update extension_registry set allowed_tenants = '{globex}'") == ["acme.crm"]
-    assert await listed("update extension_registry set allowed_tenants = '{}', visibility = 'unlisted'") == []
-    assert await listed("update extension_registry set visibility = 'public'") == []  # nobody approved the publisher
-    assert await listed("update publisher set approved = true") == ["acme.crm"]
-
-
-async def test_the_manifest_schema_is_there_for_editors(gateway: GatewayContext) -> None:
-    answer = await Client(create_public_app(gateway)).get("/api/registry/schemas/manifest-v2.json")
-    assert answer.status == 200
-    assert answer.json()["properties"]["publisher"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
 
 import pytest
 
-from gateway.store.pool import Database, Tx, open_database
+from gateway.store.pool import Database, Tx, _take, open_database
 from shared.errors import AccessPolicyUnavailable, NotFound
 from shared.limits import STORE_STATEMENT_MAX_MS, STORE_TRANSACTION_MAX_MS, STORE_WAIT_MAX_MS
 from tests.gateway.services import DatabaseUrls, owner
@@ -43,10 +44,13 @@ async def test_the_tenant_ends_with_the_transaction_on_the_same_connection(store
 
 
 async def test_what_raises_leaves_nothing_behind(store: Database) -> None:
-    with pytest.raises(NotFound):
+    async def fail() -> None:
         async with store.tenant("acme") as tx:
             await tx.execute("insert into publisher (name, owner_account) values ('acme', 'acme')")
             raise NotFound
+
+    with pytest.raises(NotFound):
+        await fail()
     async with store.tenant("acme") as tx:
         assert await one(tx, "select count(*) from publisher") == 0
 
@@ -95,15 +99,42 @@ async def test_a_connection_killed_while_idle_costs_no_request(store: Database, 
 async def test_a_connection_killed_in_a_transaction_is_policy_unavailable_and_the_next_works(
     store: Database, database: DatabaseUrls
 ) -> None:
-    with pytest.raises(AccessPolicyUnavailable) as refused:
+    async def interrupted() -> None:
         async with store.tenant("acme") as tx:
             backend = await one(tx, "select pg_backend_pid()")
             async with owner(database.owner) as connection:
                 await connection.execute("select pg_terminate_backend(%s, 5000)", (backend,))
             await tx.execute("select 1")
+
+    with pytest.raises(AccessPolicyUnavailable) as refused:
+        await interrupted()
     assert refused.value.retry_after_s == 1
     async with store.tenant("acme") as tx:
         assert await one(tx, "select 1") == 1
+
+
+async def test_a_cancellation_that_arrives_with_the_connection_is_not_lost() -> None:
+    class Pool:
+        """Loses a cancellation exactly as the library does on Python 3.11."""
+
+        returned: list[object] = []
+
+        async def getconn(self, timeout: float) -> object:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(1)
+            return "connection"
+
+        async def putconn(self, connection: object) -> None:
+            self.returned.append(connection)
+
+    pool = Pool()
+    taking = asyncio.create_task(_take(pool, 1))  # type: ignore[arg-type]
+    await asyncio.wait({taking})
+    assert taking.cancelled()
+    assert pool.returned == ["connection"]
 
 
 @pytest.mark.slow
@@ -144,7 +175,7 @@ async def test_waiting_for_a_connection_is_bounded(store: Database) -> None:
     holders = [asyncio.create_task(hold()) for _ in range(size)]
     try:
         async with asyncio.timeout(10):
-            while store._app.get_stats().get("pool_available", 0) or store._app.get_stats()["pool_size"] < size:
+            while store._app.get_stats().get("pool_available", 0) or store._app.get_stats()["pool_size"] < size:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)  # the pool grows by itself and tells nobody
         began = time.monotonic()
         with pytest.raises(AccessPolicyUnavailable):

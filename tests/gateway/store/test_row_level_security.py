@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
 
 import psycopg
 import pytest
@@ -54,7 +53,7 @@ async def populated(
     other: Client,
     compiler: StubCompiler,
     publisher_key: PrivateKey,
-) -> AsyncIterator[DatabaseUrls]:
+) -> DatabaseUrls:
     """Rows of two tenants in every table."""
     for tenant, client in zip(TENANTS, (public, other), strict=True):
         one = bundle(f"{tenant}.crm", publisher=tenant)
@@ -78,7 +77,7 @@ async def populated(
                    values (%s, %s, 'r', %s, %s, %s, 'sha256:', 'GET', now())""",
                 (str(uuid.uuid4()), tenant, str(uuid.uuid4()), str(uuid.uuid4()), str(uuid.uuid4())),
             )
-    yield database
+    return database
 
 
 async def visible(tx: Tx, table: str) -> set[str]:

@@ -19,6 +19,7 @@ from runner.debug.recorder import Sink
 from runner.metrics import RunnerMetrics
 from runner.sandbox.fair_queue import FairQueue
 from runner.sandbox.pool import PoolOptions, SandboxPool
+from runner.sandbox.shares import Shares
 from runner.supervisor.replay import ReplayTable
 from shared import wire
 from shared.deadline import Deadline
@@ -119,7 +120,7 @@ class Runner:
             code=self.bundles,
             state=self.feed,
             pool=pool,
-            queue=FairQueue(2),
+            queue=FairQueue(2, Shares()),
             world=load_world(),
             sink=self.sink,
             metrics=RunnerMetrics(),
@@ -279,8 +280,9 @@ async def test_the_trap_text_goes_to_the_debug_stream_and_never_into_the_answer(
 
 async def test_events_are_numbered_and_carry_the_ids_of_the_call(runner: Runner) -> None:
     await runner.call("/i-log")
-    (event,) = runner.sink.events
-    assert (event.seq, event.stream, event.message) == (1, "log", "one line")
+    assert [known.seq for known in runner.sink.events] == list(range(1, len(runner.sink.events) + 1))
+    (event,) = [known for known in runner.sink.events if known.stream == "log"]
+    assert event.message == "one line"
     assert (event.tenant_id, event.install_id, event.request_id) == ("acme", INSTALL, "r-1")
 
 
