@@ -65,7 +65,7 @@ HOST_CALLS_MAX: Final = 10_000  # awaited host calls in one execution; far above
 # ---- queues and processes -----------------------------------------------------------------------------------
 TENANT_QUEUE_MAX: Final = 64  # waiting calls of one tenant in one worker; beyond: 429
 QUEUE_MAX: Final = 1_024  # waiting calls of one worker; beyond: 503
-SANDBOX_IDLE_MAX: Final = 256  # bound, idle processes kept by one worker at 2–4 MiB each
+SANDBOX_IDLE_MAX: Final = 512  # bound, idle processes kept by one runner at 3–4 MiB each: 2 GiB of a node
 SANDBOX_CALLS_MAX: Final = 5_000  # then recycled: leaks of the C API stay bounded
 SANDBOX_RSS_MAX_BYTES: Final = 1 * GIB  # a guest's 256 MiB, and a 10 MiB body as 32-byte values in two copies: 640 MiB
 SANDBOX_WATCH_S: Final = 0.1  # how often running sandboxes are measured; in that time one cannot fault in 1 GiB
@@ -124,6 +124,8 @@ PREPARE_MAX_S: Final = 120  # one compilation
 CACHE_MAX_BYTES: Final = 10 * GIB  # EXT_CACHE_MAX_BYTES: a node's disk, not its tenants, decides
 AUDIT_CLOSE_MAX_MS: Final = 1_000  # closing rows are written behind the answer, at most this late
 IFRAME_SESSION_MAX_S: Final = 600  # then the page asks for another; a stolen one is worth ten minutes
+CONSOLE_SESSION_MAX_S: Final = 28_800  # a sign-in to the console: a working day; ends earlier with its credential
+CONSOLE_FORM_MAX_BYTES: Final = 64 * KIB  # a form of the console: a credential of JWT_MAX_BYTES, percent-encoded
 
 # ---- the live debug stream ----------------------------------------------------------------------------------
 DEBUG_STREAM_MAX_COUNT: Final = 2_000  # RUNNER_DEBUG_REDIS_MAXLEN: what a person can look through afterwards

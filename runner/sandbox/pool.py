@@ -49,7 +49,7 @@ class PoolOptions(msgspec.Struct, frozen=True):
     """Sizes of one worker's pool.
 
     Attributes:
-        sandbox_max: processes in all; `RUNNER_SANDBOX_MAX`.
+        sandbox_max: guests that run at once, those waiting in host calls included; `RUNNER_SANDBOX_MAX`.
         idle_max: bound, idle processes kept; `RUNNER_SANDBOX_IDLE_MAX`.
         spares: unbound processes kept ready.
         mapped_max: components the zygote keeps mapped, least recently used goes first.
@@ -222,6 +222,9 @@ class SandboxPool:
         return outcome
 
     async def _obtain(self, tenant: str, component: str) -> Sandbox:
+        limit = self._options.sandbox_max
+        if len(self._all) - len(self._idle) - len(self._spares) >= limit:
+            raise Overloaded(f"{limit} guests run already; try again later", retry_after_s=1)
         for sandbox in reversed(self._idle_of.get(tenant, ())):
             if component in sandbox.components and sandbox.alive:
                 self._leave_idle(sandbox)
@@ -242,15 +245,9 @@ class SandboxPool:
         return sandbox
 
     def _make_room(self) -> None:
-        """End the least recently used idle sandbox when there are as many as there may be."""
-        if len(self._all) < self._options.sandbox_max:
-            return
-        if self._idle:
+        """End the longest idle sandbox when there are as many processes as there may be."""
+        if self._idle and len(self._all) >= self._options.sandbox_max + self._options.idle_max:
             self._discard(next(iter(self._idle)))
-        elif self._spares:
-            self._discard(self._spares[0])
-        else:
-            raise Overloaded(f"{self._options.sandbox_max} sandboxes run already; try again later", retry_after_s=1)
 
     def _give_back(self, sandbox: Sandbox, outcome: Outcome) -> None:
         result = outcome.result
@@ -338,8 +335,6 @@ class SandboxPool:
     async def _fork_spares(self) -> None:
         try:
             while len(self._spares) < self._options.spares and self.ready.is_set():
-                if len(self._all) >= self._options.sandbox_max:
-                    return
                 self._spares.append(await self._fork())
         except (ZygoteError, OSError, TimeoutError, WallError) as error:
             _log.warning("spare_failed", reason=str(error))

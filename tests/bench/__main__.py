@@ -12,10 +12,10 @@ from deploy.local import background, commands
 from deploy.local.progress import Progress
 from deploy.local.record import Stack
 from deploy.local.stack import Options
-from tests.bench import execute
+from tests.bench import execute, fairness
 from tests.bench.rows import Row, show, write
 
-BENCHES: Final[dict[str, Callable[[Stack, Path], list[Row]]]] = {"execute": execute.run}
+BENCHES: Final[dict[str, Callable[[Stack, Path], list[Row]]]] = {"execute": execute.run, "fairness": fairness.run}
 KEPT: Final = Path(".local/bench")
 
 

@@ -1,16 +1,18 @@
-"""A closed-loop HTTP/1.1 load generator: `python -m tests.bench.load HOST PORT CONNECTIONS SECONDS < REQUEST`.
+"""A closed-loop HTTP/1.1 load generator: `python -m tests.bench.load HOST PORT CONNECTIONS SECONDS < REQUESTS`.
 
-The request's raw bytes come on standard input and are sent as they are; each connection sends the next one when the
-last answer is complete. Prints one JSON line. A process of its own, so that its work is not counted as the server's.
+Requests come on standard input, each as a little-endian u32 length and its raw bytes, and are sent as they are, in
+turn; each connection sends the next one when the last answer is complete. Prints one JSON line. A process of its own, so that its work is not counted as the server's.
 Bounded by its seconds; it talks to loopback only.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import sys
 import time
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -33,8 +35,8 @@ class Result(msgspec.Struct, frozen=True):
 class Connection(asyncio.Protocol):
     """One client in a closed loop."""
 
-    def __init__(self, request: bytes, times: list[float], failures: list[int], until_s: float) -> None:
-        self._request, self._times, self._failures, self._until_s = request, times, failures, until_s
+    def __init__(self, requests: Iterator[bytes], times: list[float], failures: list[int], until_s: float) -> None:
+        self._requests, self._times, self._failures, self._until_s = requests, times, failures, until_s
         self._buffer = b""
         self._sent_s = 0.0
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -50,7 +52,7 @@ class Connection(asyncio.Protocol):
         if self._sent_s >= self._until_s:
             self._transport.close()
             return
-        self._transport.write(self._request)
+        self._transport.write(next(self._requests))
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -76,14 +78,15 @@ class Connection(asyncio.Protocol):
             self.ended.set_result(None)
 
 
-async def run(host: str, port: int, connections: int, seconds: float, request: bytes) -> Result:
+async def run(host: str, port: int, connections: int, seconds: float, requests: list[bytes]) -> Result:
     """Load for `seconds` and say what was seen in the last four fifths."""
     loop = asyncio.get_running_loop()
     until_s = time.perf_counter() + seconds
     times: list[float] = []
     failures: list[int] = []
+    turns = itertools.cycle(requests)
     made = [
-        (await loop.create_connection(lambda: Connection(request, times, failures, until_s), host, port))[1]
+        (await loop.create_connection(lambda: Connection(turns, times, failures, until_s), host, port))[1]
         for _ in range(connections)
     ]
     await asyncio.sleep(seconds * WARM_UP_SHARE)
@@ -100,10 +103,20 @@ async def run(host: str, port: int, connections: int, seconds: float, request: b
     )
 
 
+def read_requests(data: bytes) -> list[bytes]:
+    """The requests in `data`, as `measure` writes them."""
+    found: list[bytes] = []
+    while data:
+        size = int.from_bytes(data[:4], "little")
+        found.append(data[4 : 4 + size])
+        data = data[4 + size :]
+    return found
+
+
 def main() -> None:
-    """Read the request, run, print."""
+    """Read the requests, run, print."""
     host, port, connections, seconds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
-    result = uvloop.run(run(host, port, connections, seconds, sys.stdin.buffer.read()))
+    result = uvloop.run(run(host, port, connections, seconds, read_requests(sys.stdin.buffer.read())))
     sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -72,20 +73,36 @@ def cpu_s(pid: int) -> float:
     return total / TICKS_PER_S
 
 
-def measure(load: Load, pid: int, *, connections: int, seconds: float) -> Measured:
-    """Run `load` and relate it to the processor time below `pid`."""
-    parts = urlsplit(load.url)
+def measure(load: Load | Sequence[Load], pid: int, *, connections: int, seconds: float) -> Measured:
+    """Run one request, or several in turn, and relate what was seen to the processor time below `pid`."""
+    return finish(start(load, connections=connections, seconds=seconds), pid, seconds=seconds)
+
+
+def start(load: Load | Sequence[Load], *, connections: int, seconds: float) -> subprocess.Popen[bytes]:
+    """A load generator that runs by itself for `seconds`."""
+    loads = [load] if isinstance(load, Load) else list(load)
+    parts = urlsplit(loads[0].url)
     command = [sys.executable, "-m", "tests.bench.load", str(parts.hostname), str(parts.port)]
-    before = cpu_s(pid)
-    done = subprocess.run(
-        [*command, str(connections), str(seconds)],
-        input=load.raw(),
-        capture_output=True,
-        check=True,
-        timeout=seconds + 60,
+    process = subprocess.Popen(
+        [*command, str(connections), str(seconds)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
+    assert process.stdin is not None
+    for one in loads:
+        raw = one.raw()
+        process.stdin.write(len(raw).to_bytes(4, "little") + raw)
+    process.stdin.close()
+    return process
+
+
+def finish(process: subprocess.Popen[bytes], pid: int, *, seconds: float) -> Measured:
+    """What a load generator saw, and what the processes below `pid` spent until it ended."""
+    before = cpu_s(pid)
+    assert process.stdout is not None
+    with process:
+        output = process.stdout.read()
+        process.wait(seconds + 60)
     spent = cpu_s(pid) - before
-    result = msgspec.json.decode(done.stdout, type=Result)
+    result = msgspec.json.decode(output, type=Result)
     # Processor time covers the warm-up as well, the answers only what came after it.
     answers = max(1.0, result.answers / (1 - WARM_UP_SHARE))
     return Measured(
