@@ -8,7 +8,6 @@ are declared in `runner.variables`.
 from __future__ import annotations
 
 import ipaddress
-import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from runner.cores import usable_cores
 from runner.variables import COMPILER_VARIABLES, LOCAL, RUNNER_VARIABLES, instance
 from shared import settings
 from shared.keys import PrivateKey, PublicKey
@@ -127,7 +127,7 @@ def read_runner(env: Mapping[str, str]) -> RunnerSettings:
     read = settings.load(RunnerSettings, RUNNER_VARIABLES, env)
     read = msgspec.structs.replace(
         read,
-        runner_workers=read.runner_workers or len(os.sched_getaffinity(0)),
+        runner_workers=read.runner_workers or usable_cores(),
         runner_instance=read.runner_instance or instance(socket.gethostname()),
         ext_ui_frame_ancestors=read.ext_ui_frame_ancestors or (_LOCAL_ANCESTORS if read.local else "'none'"),
     )

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from shared import settings
+from shared.debug_stream import PREFIX
 from shared.keys import KeyFormatError, PrivateKey, PublicKey, public_keys
 from shared.limits import (
     CACHE_MAX_BYTES,
+    DEBUG_STREAM_MAX_COUNT,
     LOG_EVENT_MAX_BYTES,
     MIB,
     SANDBOX_IDLE_MAX,
@@ -257,14 +259,12 @@ _DEBUG: Final = (
         None,
         secret=True,
     ),
-    _var(
-        "RUNNER_DEBUG_REDIS_STREAM_PREFIX", settings.text, "What the names of debug streams start with.", "ext-debug:"
-    ),
+    _var("RUNNER_DEBUG_REDIS_STREAM_PREFIX", settings.text, "What the names of debug streams start with.", PREFIX),
     _var(
         "RUNNER_DEBUG_REDIS_MAXLEN",
         settings.integer(1, 1_000_000),
         "Events kept for each extension of each tenant.",
-        2_000,
+        DEBUG_STREAM_MAX_COUNT,
     ),
     _var(
         "RUNNER_DEBUG_MAX_EVENT_BYTES",

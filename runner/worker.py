@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -14,8 +15,10 @@ import structlog
 import uvloop
 
 from runner.app import open_runner
+from runner.cores import usable_cores
 from runner.listener import SLOW_READ_S, listen, make_config, stopping
 from runner.sandbox.fair_queue import FairQueue
+from runner.sandbox.hardening import die_with
 from runner.sandbox.shares import Shares
 from runner.settings import RunnerSettings, read_runner
 from runner.supervisor.replay import ReplayClient
@@ -60,7 +63,7 @@ class Place(msgspec.Struct, frozen=True):
 async def serve(settings: RunnerSettings, place: Place) -> None:
     """Serve both listeners until SIGTERM, then finish what is under way."""
     replay = await ReplayClient.connect(socket.socket(fileno=place.replay_fd))
-    slots = max(1, -(-len(os.sched_getaffinity(0)) // settings.runner_workers)) + 1
+    slots = max(1, -(-usable_cores() // settings.runner_workers)) + 1  # one more, to fill the gaps between two frames
     certificate = str(settings.runner_tls_certificate) if settings.runner_tls_certificate else None
     key = str(settings.runner_tls_key) if settings.runner_tls_key else None
     internal = make_config(f"fd://{place.internal_fd}", graceful_s=DRAIN_S, certificate=certificate, key=key)
@@ -80,6 +83,7 @@ async def serve(settings: RunnerSettings, place: Place) -> None:
 def main() -> None:
     """Entry point of the process the supervisor starts."""
     logs.configure("runner")
+    die_with(os.getppid(), signal.SIGTERM)  # without a supervisor nobody would stop it, or check its tokens
     place = Place.parse(sys.argv[1:])
     for descriptor in place.descriptors():
         os.set_inheritable(descriptor, False)  # they came through exec; no child of ours may get them

@@ -28,7 +28,7 @@ READY_MAX_S: Final = 30.0  # 80 ms on an idle machine
 REPLY_MAX_S: Final = 2.0
 
 # HELLO and CLIENT SETINFO are what redis-py says first; XADD trims as it adds.
-_RUNNER_MAY: Final = "resetchannels -@all +xadd +auth +hello +ping +client|setinfo +client|setname ~ext-debug:*"
+RUNNER_MAY: Final = "resetchannels -@all +xadd +auth +hello +ping +client|setinfo +client|setname ~ext-debug:*"
 
 
 class Passwords(msgspec.Struct, frozen=True):
@@ -119,7 +119,7 @@ def _configuration(port: int, passwords: Passwords) -> str:
         "appendonly no",
         "stop-writes-on-bgsave-error no",
         f"user default on >{passwords.default} ~* &* +@all",
-        f"user runner on >{passwords.runner} {_RUNNER_MAY}",
+        f"user runner on >{passwords.runner} {RUNNER_MAY}",
     ]
     return "\n".join(lines) + "\n"
 

@@ -6,7 +6,10 @@ only stops publishing, so it is reported and does not take the gateway out of se
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
 from functools import partial
+from typing import Final
 
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -19,6 +22,7 @@ from gateway.store import schema
 from shared.errors import PlatformError
 
 _JSON = "application/json"
+PROBE_MAX_S: Final = 0.8  # Kubernetes waits one second for a probe by default
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +54,7 @@ async def alive(_: Request) -> Response:
 
 async def ready(ctx: GatewayContext, _: Request) -> Response:
     """`GET /readyz` → 200 or 503, with what each dependency says."""
-    database, objects = await _database(ctx), await _objects(ctx)
+    database, objects = await asyncio.gather(_within(_database(ctx)), _within(_objects(ctx)))
     state = Readiness(
         ready=database == "ok" and not ctx.drain.is_set(),
         draining=ctx.drain.is_set(),
@@ -59,6 +63,15 @@ async def ready(ctx: GatewayContext, _: Request) -> Response:
     )
     body = msgspec.json.encode(state)
     return Response(body, 200 if state.ready else 503, {"cache-control": "no-store"}, _JSON)
+
+
+async def _within(probe: Coroutine[None, None, str]) -> str:
+    """What a dependency says, unless it takes longer than a readiness probe may."""
+    try:
+        async with asyncio.timeout(PROBE_MAX_S):
+            return await probe
+    except TimeoutError:
+        return "degraded"
 
 
 async def metrics(ctx: GatewayContext, _: Request) -> Response:

@@ -9,7 +9,6 @@ asks here, where the same work is already under way.
 from __future__ import annotations
 
 import asyncio
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -27,6 +26,7 @@ from runner.bundles.negative import NegativeCache
 from runner.bundles.objects import Objects
 from runner.bundles.single_flight import SingleFlight
 from runner.bundles.statements import Statements
+from runner.cores import usable_cores
 from shared.component import ComponentFacts, check_against_manifest, inspect_component
 from shared.deadline import Deadline
 from shared.errors import (
@@ -101,7 +101,7 @@ class Compiler:
         self._key = key
         self._target = target
         self._workspace = workspace
-        self._slots = asyncio.Semaphore(at_once or max(1, len(os.sched_getaffinity(0)) - 1))
+        self._slots = asyncio.Semaphore(at_once or max(1, usable_cores() - 1))
         self._flights: SingleFlight[tuple[ContentHash, bool], PrepareResponse] = SingleFlight("prepare")
         self._negative: NegativeCache[tuple[ContentHash, bool]] = NegativeCache()
 

@@ -63,9 +63,9 @@ def _prctl(*arguments: int) -> None:
     _check(_libc.prctl(*(ctypes.c_ulong(argument) for argument in padded)))
 
 
-def die_with(parent: int) -> None:
-    """Be killed when the parent dies; exit at once if it is dead already."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def die_with(parent: int, number: signal.Signals = signal.SIGKILL) -> None:
+    """Get a signal when the parent dies; exit at once if it is dead already."""
+    _prctl(_PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:
         os._exit(1)
 

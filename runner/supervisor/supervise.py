@@ -63,6 +63,10 @@ class Supervisor:
             async with stopping() as stop, asyncio.TaskGroup() as tasks:
                 for number in range(self._settings.runner_workers):
                     tasks.create_task(self._keep(number, environment, stop))
+                await stop.wait()
+                # The workers close theirs as they drain; ours would go on taking connections nobody answers.
+                self._internal.close()
+                self._public.close()
         finally:
             self._internal.close()
             self._public.close()
