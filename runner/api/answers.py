@@ -22,7 +22,6 @@ from shared.limits import HEADER_BLOCK_MAX_BYTES, HEADERS_MAX_COUNT, MIB, RESPON
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2 token
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\uffff]*")  # RFC 9110 §5.5, without line breaks and NUL
 _STATUS_MIN, _STATUS_MAX = 200, 599  # 1xx is the server's own; 600 and above is no HTTP status
-_MEMORY_SHARE: Final = 0.8  # of the limit: a guest that grew this far and then gave up ran out of memory
 
 
 def check_answer(done: frames.Done) -> None:
@@ -58,13 +57,12 @@ def failure(outcome: Outcome, memory_limit_bytes: int) -> GuestError:
         return _death(result, memory_limit_bytes)
     if isinstance(result, frames.Done):
         raise TypeError("an answered execution has no failure")
-    grown = outcome.memory_grown_bytes >= _MEMORY_SHARE * memory_limit_bytes
     match result.kind:
         case "interrupt":
             return GuestTimeout("the extension did not answer before its deadline")
         case "memory":
             return _memory(memory_limit_bytes)
-        case "unreachable" if grown:
+        case "unreachable" if outcome.used_up(memory_limit_bytes):
             return _memory(memory_limit_bytes)
         case "response":
             return GuestResponseInvalid(result.message)

@@ -20,6 +20,7 @@ from shared.digest import sha256_hex
 from shared.limits import (
     INSTANCE_STATE_MAX_BYTES,
     KEEP_RESIDENT_BYTES,
+    MEMORIES_KEPT_MAX,
     MEMORY_MAX_MB,
     MIB,
     STORE_MAX_INSTANCES,
@@ -78,7 +79,7 @@ _POOLING: Final = {
     "table_elements": TABLE_MAX_ELEMENTS,
     "linear_memory_keep_resident": KEEP_RESIDENT_BYTES,
     "table_keep_resident": TABLE_KEEP_RESIDENT_BYTES,
-    "max_unused_warm_slots": STORE_MAX_MEMORIES,
+    "max_unused_warm_slots": MEMORIES_KEPT_MAX,
 }
 
 

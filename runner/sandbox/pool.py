@@ -31,7 +31,7 @@ from shared.limits import (
     SANDBOX_IDLE_MAX,
     SANDBOX_RSS_MAX_BYTES,
     SANDBOX_SPARES,
-    SANDBOX_WATCH_S,
+    SANDBOX_WATCH_MS,
     TRIM_IDLE_S,
 )
 
@@ -105,7 +105,7 @@ class SandboxPool:
 
     async def _watch(self) -> NoReturn:
         while True:
-            await asyncio.sleep(SANDBOX_WATCH_S)
+            await asyncio.sleep(SANDBOX_WATCH_MS / 1000)
             for sandbox in self._all:
                 sandbox.watch(self._options.rss_max_bytes)
 

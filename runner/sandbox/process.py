@@ -22,6 +22,7 @@ from shared.limits import KEEP_RESIDENT_BYTES, KILL_GRACE_MS, LOG_EVENT_MAX_BYTE
 
 PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 READY_MAX_S: Final = 5.0  # fork to ready takes 7 ms
+_MEMORY_SHARE: Final = 0.8  # of the limit: a guest that grew this far and then gave up ran out of memory
 _LOG_SLACK: Final = 2  # an honest sandbox stays below the limit by itself; twice that is an attack
 
 
@@ -51,10 +52,26 @@ class Died(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How one execution ended, and what the process held at that moment."""
+    """How one execution ended, and what the process held at that moment.
+
+    Attributes:
+        memory_grown_bytes: more than the fresh process, pages kept from earlier calls included.
+        call_grown_bytes: more than at the start of this call, which may have reused kept pages.
+    """
 
     result: frames.Done | frames.Failed | Died
     memory_grown_bytes: int
+    call_grown_bytes: int
+
+    def used_up(self, limit_bytes: int) -> bool:
+        """Whether the guest had come near its memory limit.
+
+        Kept pages of other extensions would make any trap look like that, and kept pages of this one would hide it, so
+        both growths have to agree. Below a limit of 20 MiB, kept pages can still hide it.
+        """
+        share = int(_MEMORY_SHARE * limit_bytes)
+        least = max(share - KEEP_RESIDENT_BYTES, limit_bytes // 4)
+        return self.memory_grown_bytes >= share and self.call_grown_bytes >= least
 
 
 class Sandbox(asyncio.Protocol):
@@ -113,9 +130,7 @@ class Sandbox(asyncio.Protocol):
         self._log_bytes = 0
         self._timed_out = False
         self._result = self._loop.create_future()
-        # A small limit is compared with this call's growth alone, because kept pages may be larger than the limit.
-        kept_may_mislead = frame.memory_bytes < 2 * KEEP_RESIDENT_BYTES
-        self._rss_before = self._rss() if kept_may_mislead else self._rss_fresh
+        self._rss_before = self._rss()
         self.trimmed = False
         timer = self._loop.call_later(deadline.remaining_s() + KILL_GRACE_MS / 1000, self._kill_late)
         try:
@@ -129,15 +144,16 @@ class Sandbox(asyncio.Protocol):
             self._stop_host_call()
             self._execution = None
             self._result = None
-        grown = max(0, self._rss() - self._rss_before)
+        held = self._rss()
+        grown, in_call = max(0, held - self._rss_fresh), max(0, held - self._rss_before)
         self.calls_served += 1
         self.idle_since_s = self._loop.time()
         if result is None:
             status = await self._zygote.status_of(self.pid)
-            return Outcome(Died(status, self._timed_out, self._violation, self._too_large), grown)
+            return Outcome(Died(status, self._timed_out, self._violation, self._too_large), grown, in_call)
         if isinstance(result, frames.Failed):
             self._write(frames.Release(frame.seq))
-        return Outcome(result, grown)
+        return Outcome(result, grown, in_call)
 
     def watch(self, max_bytes: int) -> None:
         """End the process when it holds more than `max_bytes`: the engine bounds the guest, this bounds the rest."""
