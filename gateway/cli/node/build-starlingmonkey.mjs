@@ -4,15 +4,18 @@
 // Randomness and clocks stay on: without them `Math.random()` repeats itself in every call and time stands still.
 
 import { writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { argv } from 'node:process';
 import { pathToFileURL } from 'node:url';
+import { worldOf } from './world.mjs';
 
-const [toolchain, sourcePath, witPath, output] = argv.slice(2);
+const [toolchain, sourcePath, wit, output] = argv.slice(2);
 const { componentize } = await import(pathToFileURL(toolchain));
+const { witPath, world: worldName } = await worldOf(sourcePath, wit, dirname(output));
 const { component } = await componentize({
   disableFeatures: ['http', 'fetch-event'],
   sourcePath,
   witPath,
-  worldName: 'runner',
+  worldName,
 });
 await writeFile(output, component);

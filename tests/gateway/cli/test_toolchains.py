@@ -124,7 +124,7 @@ def test_python_guests_are_built_by_the_interpreter_that_runs_us(tmp_path: Path)
     assert command[0] == sys.executable
     assert command[3:] == [
         *("-d", str(WIT), "-w", "runner", "componentize", "app"),
-        *("-p", str(tmp_path.resolve()), "-o", str(tmp_path / "main.wasm")),
+        *("-p", str(tmp_path.resolve()), "-p", str(toolchains.PYTHON_RUNTIME), "-o", str(tmp_path / "main.wasm")),
     ]
 
 
@@ -222,3 +222,24 @@ def test_a_javascript_guest_is_built_by_node_and_the_driver_of_its_engine(projec
 @pytest.mark.parametrize("engine", [Engine.QUICKJS, Engine.STARLINGMONKEY])
 def test_each_javascript_engine_has_a_driver(engine: Engine) -> None:
     assert (Path(toolchains.__file__).parent / "node" / f"build-{engine}.mjs").is_file()
+
+
+@pytest.mark.parametrize("vendored", [False, True])
+def test_a_python_guest_finds_its_own_packages_before_the_platforms_runtime(tmp_path: Path, vendored: bool) -> None:
+    project = write(
+        tmp_path / "sample", {"app.py": "", **({"vendor/own/__init__.py": ""} if vendored else {})}
+    ).resolve()
+    command = build_command(find_guest(project), wit=WIT, output=project / "main.wasm")
+    searched = [Path(command[at + 1]) for at, part in enumerate(command) if part == "-p"]
+    own = [project / "vendor"] if vendored else []
+    assert searched == [project, *own, toolchains.PYTHON_RUNTIME]
+    assert (toolchains.PYTHON_RUNTIME / "alga_extension" / "__init__.py").is_file()
+    assert (toolchains.JS_RUNTIME / "src" / "index.js").is_file()
+
+
+def test_the_key_alga_says_whether_the_runtime_is_wanted(tmp_path: Path) -> None:
+    for wanted in ("true", "false"):
+        package = f'{{"alga": {{"engine": "quickjs", "runtime": {wanted}}}}}'
+        assert find_guest(write(tmp_path, {"package.json": package, "src/handler.js": ""})).runtime is (
+            wanted == "true"
+        )

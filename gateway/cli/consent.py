@@ -1,0 +1,182 @@
+"""The consent screen in the terminal: what an extension asks for, and what of it the administrator grants.
+
+The same rule as in the browser: nothing is granted that was not named, except the defaults that are shown here and
+can be withheld. What is asked comes from the registry, never from a file that lies around.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from gateway.cli.failures import CliError, Exit, usage
+from gateway.cli.terminal import Terminal
+from shared.capabilities import ALWAYS, DEFAULTS, INTERFACES, normalise
+from shared.limits import MEMORY_DEFAULT_MB, TIMEOUT_DEFAULT_MS
+from shared.manifest import Manifest
+
+_MEANS: Final = {
+    "cap:context.read": "knows which tenant and install it is called for",
+    "cap:log.emit": "writes lines into its debug stream",
+    "cap:user.read": "reads who is calling: name, e-mail address, client",
+    "cap:secrets.get": "reads the secrets it was granted",
+    "cap:http.fetch": "sends requests to the hosts it was granted",
+    "cap:storage.kv": "keeps data of its own",
+    "cap:ui.proxy": "calls routes of the host application",
+    "cap:scheduler.manage": "has itself called at certain times",
+    "cap:metrics.emit": "reports numbers about itself",
+    "cap:config.read": "reads its settings",
+    "cap:events.publish": "sends events to other extensions",
+    "cap:invoice.manual.create": "creates invoices",
+    "cap:client.read": "reads clients",
+    "cap:service.read": "reads services",
+}
+"""What a capability lets an extension do, for the person who decides."""
+
+assert set(INTERFACES.values()) <= set(_MEANS)
+
+
+class Grants(msgspec.Struct, frozen=True, kw_only=True):
+    """What was granted, as `POST /api/installs` takes it."""
+
+    capabilities: tuple[str, ...] = ()
+    withhold: tuple[str, ...] = ()
+    egress: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What an extension asks for beyond the defaults."""
+
+    capabilities: tuple[str, ...] = ()
+    egress: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+
+    def everything(self, withhold: Sequence[str]) -> Grants:
+        """All of it."""
+        return Grants(
+            capabilities=self.capabilities,
+            egress=self.egress,
+            secrets=self.secrets,
+            withhold=tuple(map(normalise, withhold)),
+        )
+
+
+def asked(manifest: Manifest) -> Asked:
+    """What the manifest asks for."""
+    return Asked(
+        capabilities=tuple(name for name in manifest.wanted_capabilities() if name not in DEFAULTS),
+        egress=tuple(ask.host for ask in manifest.egress_entries()),
+        secrets=tuple(ask.name for ask in manifest.permissions.secrets),
+    )
+
+
+def show(manifest: Manifest, terminal: Terminal) -> None:
+    """Print what `manifest` asks for, with the reasons its author gives."""
+    terminal.note(f"{manifest.publisher}.{manifest.name} {manifest.version} asks for:", "bold")
+    for name in manifest.wanted_capabilities():
+        if name not in DEFAULTS:
+            terminal.note(f"  {name}  {_MEANS.get(name, 'is provided by the host application')}", "")
+    for ask in manifest.egress_entries():
+        terminal.note(f"  host {ask.host}  {_reason(ask.reason)}", "")
+    for secret in manifest.permissions.secrets:
+        needed = "required" if secret.required else "optional"
+        terminal.note(f"  secret {secret.name} ({needed})  {_reason(secret.description)}", "")
+    if asked(manifest) == Asked():
+        terminal.note("  nothing beyond the defaults", "")
+    terminal.note("granted unless withheld:", "bold")
+    for name in DEFAULTS:
+        always = " (cannot be withheld)" if name == ALWAYS else ""
+        terminal.note(f"  {name}  {_MEANS[name]}{always}", "")
+    timeout_ms = manifest.limits.timeout_ms or TIMEOUT_DEFAULT_MS
+    memory_mb = manifest.limits.memory_mb or MEMORY_DEFAULT_MB
+    terminal.note(f"one call may take {timeout_ms} ms and {memory_mb} MiB of memory, or what the platform allows", "")
+
+
+def _reason(text: str) -> str:
+    return f"“{text}”" if text else "(no reason given)"
+
+
+# ---- deciding -----------------------------------------------------------------------------------------------
+
+
+def split(given: Sequence[str], withhold: Sequence[str]) -> Grants:
+    """What the command line names, by kind.
+
+    Args:
+        given: capabilities (with or without `cap:`), `host:NAME` and `secret:NAME`.
+        withhold: defaults that are not granted.
+    """
+    return Grants(
+        capabilities=tuple(normalise(name) for name in given if not name.startswith(("host:", "secret:"))),
+        egress=tuple(name.removeprefix("host:") for name in given if name.startswith("host:")),
+        secrets=tuple(name.removeprefix("secret:") for name in given if name.startswith("secret:")),
+        withhold=tuple(map(normalise, withhold)),
+    )
+
+
+def named(manifest: Manifest, given: Sequence[str], withhold: Sequence[str]) -> Grants:
+    """Exactly what the command line names. Raises `CliError` when that is nothing the extension asks for."""
+    wanted, grants = asked(manifest), split(given, withhold)
+    for kind, chosen, valid in (
+        ("capability", grants.capabilities, (*wanted.capabilities, *DEFAULTS)),
+        ("host", grants.egress, wanted.egress),
+        ("secret", grants.secrets, wanted.secrets),
+    ):
+        for name in chosen:
+            if name not in valid:
+                raise usage(
+                    f"the extension does not ask for the {kind} {name}",
+                    next_step=f"--grant takes {', '.join(valid) or 'none'} of this kind",
+                )
+    return grants
+
+
+def decide(manifest: Manifest, withhold: Sequence[str], terminal: Terminal) -> Grants:
+    """Ask the person at the terminal.
+
+    Raises:
+        CliError: they said no, or nobody sits there to be asked.
+    """
+    wanted = asked(manifest)
+    if wanted == Asked():
+        return wanted.everything(withhold)
+    if not terminal.can_ask:
+        raise CliError(
+            f"{manifest.publisher}.{manifest.name} asks for {_listed(wanted)}, and nobody is here to be asked",
+            next_step="say what is granted: --grant-all, or --grant for each capability, host:NAME, secret:NAME",
+            code="cli_consent_needed",
+            exit_status=Exit.REFUSED,
+            members={"asked": msgspec.to_builtins(wanted)},
+        )
+    answer = terminal.ask("Grant all of this? [y]es, [n]o, [c]hoose one by one:").lower()
+    if answer in ("y", "yes"):
+        return wanted.everything(withhold)
+    if answer in ("c", "choose"):
+        return _chosen(wanted, withhold, terminal)
+    raise CliError(
+        "nothing was granted and nothing was installed",
+        next_step="install again when you want to grant it",
+        code="cli_consent_refused",
+        exit_status=Exit.REFUSED,
+    )
+
+
+def _chosen(wanted: Asked, withhold: Sequence[str], terminal: Terminal) -> Grants:
+    def granted(names: Sequence[str], kind: str) -> tuple[str, ...]:
+        return tuple(name for name in names if terminal.ask(f"  {kind} {name}? [y/N]").lower() in ("y", "yes"))
+
+    return Grants(
+        capabilities=granted(wanted.capabilities, "capability"),
+        egress=granted(wanted.egress, "host"),
+        secrets=granted(wanted.secrets, "secret"),
+        withhold=tuple(map(normalise, withhold)),
+    )
+
+
+def _listed(wanted: Asked) -> str:
+    hosts = (f"host {name}" for name in wanted.egress)
+    secrets = (f"secret {name}" for name in wanted.secrets)
+    return ", ".join((*wanted.capabilities, *hosts, *secrets))
