@@ -9,7 +9,10 @@ const CAUSES_MAX = 5; // of one error: they may run in a circle
  * @param {{logInfo(line: string): void, logWarn(line: string): void, logError(line: string): void}} logging
  */
 export function createConsole(logging) {
-  const at = (write) => (...values) => write(formatted(values));
+  const at =
+    (write) =>
+    (...values) =>
+      write(formatted(values));
   const info = at((line) => logging.logInfo(line));
   const warn = at((line) => logging.logWarn(line));
   const error = at((line) => logging.logError(line));

@@ -1,8 +1,8 @@
 // `fetch` over the host's HTTP: the same call, without the promises.
 //
 // A guest waits for its host, so the answer is there when `fetch` returns, and `json()`, `text()` and `bytes()` give
-// their values at once. Code written with `await` works as it is, since awaiting a value gives the value; `.then()` does
-// not. Redirects, hosts, methods and sizes are the host's business: what it refuses is a `HostError`.
+// their values at once. Code written with `await` works as it is, since awaiting a value gives the value; `.then()`
+// does not. Redirects, hosts, methods and sizes are the host's business: what it refuses is a `HostError`.
 
 import { headerList } from './responses.js';
 import { decodeText, encodeText } from './text.js';

@@ -4,7 +4,7 @@
 import { describeError } from './console.js';
 import { HttpError } from './errors.js';
 import { HandlerRequest } from './request.js';
-import { emptyResponse, headerList, jsonResponse } from './responses.js';
+import { emptyResponse, jsonResponse } from './responses.js';
 import { asBytes, encodeText } from './text.js';
 
 const STATUS_MAX = 0xffff; // what the world's u16 holds; the platform judges the rest
@@ -24,23 +24,27 @@ const isQuickJs = '__cqjs' in globalThis;
  */
 export function createHandler(handler, host) {
   const answer = typeof handler === 'function' ? handler : handler.handle;
+  const { logging } = host; // now, so that a host without it fails the build and not the first error
   return (request) => {
     try {
       const returned = answer(new HandlerRequest(request), host);
       if (typeof returned?.then !== 'function') return checked(returned);
-      if (isQuickJs) throw new TypeError('the handler returned a promise, and QuickJS cannot wait: build for StarlingMonkey, or leave out `async`'); // prettier-ignore
-      return returned.then(checked).catch((thrown) => failed(thrown, host));
+      if (isQuickJs)
+        throw new TypeError(
+          'the handler returned a promise, and QuickJS cannot wait: build for StarlingMonkey, or leave out `async`',
+        );
+      return returned.then(checked).catch((thrown) => failed(thrown, logging));
     } catch (thrown) {
-      return failed(thrown, host);
+      return failed(thrown, logging);
     }
   };
 }
 
 /** The answer to whatever was thrown. */
-function failed(thrown, host) {
+function failed(thrown, logging) {
   if (isExhaustion(thrown)) throw thrown;
   if (thrown instanceof HttpError) return errorResponse(thrown);
-  host.logging.logError(describeError(thrown));
+  logging.logError(describeError(thrown));
   return jsonResponse({ error: 'internal error' }, { status: 500 });
 }
 
@@ -51,7 +55,9 @@ function errorResponse({ status, message, details, headers }) {
 // Out of memory is thrown as an InternalError, a bare text or null, by engine and by what memory was left.
 function isExhaustion(thrown) {
   const { InternalError } = globalThis;
-  return thrown === null || thrown === 'out of memory' || (InternalError !== undefined && thrown instanceof InternalError);
+  return (
+    thrown === null || thrown === 'out of memory' || (InternalError !== undefined && thrown instanceof InternalError)
+  );
 }
 
 // An engine traps, or worse sends something else, when a value does not have the world's type.
@@ -61,11 +67,7 @@ function checked(answer) {
   }
   const { status = 200, headers, body } = answer;
   if (!Number.isInteger(status) || status < 0 || status > STATUS_MAX) throw new TypeError(`not a status: ${status}`);
-  const plain = emptyResponse(status, { headers: headerList(headers).map(wellFormed) });
+  const plain = emptyResponse(status, { headers });
   if (body !== undefined && body !== null) plain.body = typeof body === 'string' ? encodeText(body) : asBytes(body);
   return plain;
-}
-
-function wellFormed({ name, value }) {
-  return { name: name.toWellFormed(), value: value.toWellFormed() };
 }

@@ -1,8 +1,8 @@
 // The host's interfaces as an author calls them: synchronous, camelCase, with the same values on each engine.
 //
 // Engines differ at the border: `none` is null or undefined, u64 is a number or a bigint, and an argument of a wrong
-// type is a trap (QuickJS) or silently something else (StarlingMonkey). So arguments are checked before they cross, what
-// comes back is made alike, and the error of a `result` becomes a `HostError`.
+// type is a trap (QuickJS) or silently something else (StarlingMonkey). So arguments are checked before they cross,
+// what comes back is made alike, and the error of a `result` becomes a `HostError`.
 
 import { HostError } from './errors.js';
 import { createFetch } from './fetch.js';
@@ -38,11 +38,13 @@ export function bindHost(modules) {
   }
   if (modules.user !== undefined || modules.userV2 !== undefined) host.user = bindUser(modules);
   else unbound(host, 'user', 'user');
+  if (modules.http !== undefined) host.fetch = createFetch(host.http);
+  else unbound(host, 'fetch', 'http');
   return host;
 }
 
 function unbound(host, name, iface) {
-  const reason = `host.${name} is not bound: import * as ${name} from 'alga:extension/${iface}' and give it to bindHost`;
+  const reason = `host.${name} is not bound: import all of 'alga:extension/${iface}' and give it to bindHost`;
   const refuse = () => {
     throw new Error(reason);
   };
@@ -129,11 +131,11 @@ function bindHttp(module, run) {
       module.fetch({
         method: text(request.method ?? 'GET', 'a method'),
         url: text(`${request.url}`, 'a url'),
-        headers: headerList(request.headers).map(({ name, value }) => ({ name: text(name), value: text(value) })),
+        headers: headerList(request.headers),
         body: optionalBytes(request.body),
       }),
     );
-  return { fetch, request: createFetch({ fetch }) };
+  return { fetch };
 }
 
 function bindStorage(module, run) {
@@ -189,7 +191,13 @@ function bindScheduler(module, run) {
   const getEndpoints = () => run(() => module.getEndpoints());
   return {
     ...{ listSchedules, getSchedule, createSchedule, updateSchedule, deleteSchedule, getEndpoints },
-    ...{ list: listSchedules, get: getSchedule, create: createSchedule, update: updateSchedule, delete: deleteSchedule },
+    ...{
+      list: listSchedules,
+      get: getSchedule,
+      create: createSchedule,
+      update: updateSchedule,
+      delete: deleteSchedule,
+    },
   };
 }
 
@@ -197,7 +205,11 @@ function bindMetrics(module, run) {
   const sample = (name, value, labels = {}) => {
     if (typeof value !== 'number') throw new TypeError('a sample must be a number');
     const pairs = Array.isArray(labels) ? labels : Object.entries(labels);
-    return [text(name, 'a name'), value, pairs.map(([label, held]) => [text(label, 'a label'), text(`${held}`, 'a value')])];
+    return [
+      text(name, 'a name'),
+      value,
+      pairs.map(([label, held]) => [text(label, 'a label'), text(`${held}`, 'a value')]),
+    ];
   };
   return {
     counter: (name, value = 1, labels = {}) => void run(() => module.counter(...sample(name, value, labels))),

@@ -2,7 +2,17 @@
 // `Math.random()` is the same in every call of every install. Everything here comes from the host at the call.
 
 const QUOTA_BYTES = 65536; // of one getRandomValues: Web Cryptography, section 10.1.1
-const INTEGER_ARRAYS = [Int8Array, Uint8Array, Uint8ClampedArray, Int16Array, Uint16Array, Int32Array, Uint32Array, BigInt64Array, BigUint64Array]; // prettier-ignore
+const INTEGER_ARRAYS = [
+  Int8Array,
+  Uint8Array,
+  Uint8ClampedArray,
+  Int16Array,
+  Uint16Array,
+  Int32Array,
+  Uint32Array,
+  BigInt64Array,
+  BigUint64Array,
+];
 
 /**
  * `crypto` and `Math.random` over a source of bytes.
@@ -27,7 +37,9 @@ export function createRandom(source) {
     bytes[6] = (bytes[6] & 0x0f) | 0x40;
     bytes[8] = (bytes[8] & 0x3f) | 0x80;
     const digits = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
-    return [digits.slice(0, 8), digits.slice(8, 12), digits.slice(12, 16), digits.slice(16, 20), digits.slice(20)].join('-');
+    return [digits.slice(0, 8), digits.slice(8, 12), digits.slice(12, 16), digits.slice(16, 20), digits.slice(20)].join(
+      '-',
+    );
   }
 
   // 53 bits, which is what a number below 1 can hold.

@@ -29,7 +29,8 @@ export function emptyResponse(status = 204, init = {}) {
 
 function response(body, type, { status = 200, headers }) {
   const list = headerList(headers);
-  if (!list.some(({ name }) => name.toLowerCase() === 'content-type')) list.unshift({ name: 'content-type', value: type });
+  if (!list.some(({ name }) => name.toLowerCase() === 'content-type'))
+    list.unshift({ name: 'content-type', value: type });
   return { status, headers: list, body };
 }
 
@@ -49,6 +50,7 @@ export function headerList(headers = []) {
   const entries = typeof headers[Symbol.iterator] === 'function' ? headers : Object.entries(headers);
   return Array.from(entries, (entry) => {
     const [name, value] = Array.isArray(entry) ? entry : [entry.name, entry.value];
-    return { name: `${name}`, value: `${value}` };
+    // A lone surrogate would be a trap at the border.
+    return { name: `${name}`.toWellFormed(), value: `${value}`.toWellFormed() };
   });
 }

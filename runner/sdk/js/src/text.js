@@ -28,7 +28,7 @@ function encodeByPoint(text) {
       continue;
     }
     const tail = point < 0x800 ? 1 : point < 0x10000 ? 2 : 3;
-    bytes[length++] = (0xf00 >> tail) & 0xff | (point >> (6 * tail));
+    bytes[length++] = ((0xff00 >> (tail + 1)) & 0xff) | (point >> (6 * tail)); // 110, 1110 or 11110 in front
     for (let shift = 6 * (tail - 1); shift >= 0; shift -= 6) bytes[length++] = 0x80 | ((point >> shift) & 0x3f);
   }
   return bytes.slice(0, length);
@@ -124,7 +124,8 @@ export class TextDecoder {
   #ignoreBOM;
 
   constructor(label = 'utf-8', { fatal = false, ignoreBOM = false } = {}) {
-    if (!LABELS.has(String(label).trim().toLowerCase())) throw new RangeError(`only utf-8 is decoded here, not ${label}`);
+    if (!LABELS.has(String(label).trim().toLowerCase()))
+      throw new RangeError(`only utf-8 is decoded here, not ${label}`);
     this.#fatal = Boolean(fatal);
     this.#ignoreBOM = Boolean(ignoreBOM);
   }

@@ -1,106 +1,94 @@
 // One small extension that shows each thing a guest can do, well-behaved or not. Both JavaScript examples share this
-// file byte for byte; what differs between them is in engine.js.
+// file byte for byte; what differs between them is in engine.js. The build puts the runtime into vendor/.
 
-import * as config from 'alga:extension/config';
-import * as context from 'alga:extension/context';
-import * as events from 'alga:extension/events';
-import * as http from 'alga:extension/http';
-import * as logging from 'alga:extension/logging';
-import * as metrics from 'alga:extension/metrics';
-import * as scheduler from 'alga:extension/scheduler';
-import * as secrets from 'alga:extension/secrets';
-import * as storage from 'alga:extension/storage';
-import * as uiProxy from 'alga:extension/ui-proxy';
-import * as user from 'alga:extension/user';
-import * as userV2 from 'alga:extension/user-v2';
-import { extension, language, randomBytes, utf8 } from './engine.js';
+import '../vendor/extension-runtime/src/prelude.js';
+import { host } from '../vendor/extension-runtime/src/bindings.js';
+import {
+  HostError,
+  HttpError,
+  Router,
+  createHandler,
+  emptyResponse,
+  jsonResponse,
+} from '../vendor/extension-runtime/src/index.js';
+import { extension, language } from './engine.js';
 
 const MIB = 1024 * 1024;
 
-const ROUTES = {
-  'GET /hello': hello,
-  'POST /echo': echo,
-  'GET /context': showContext,
-  'GET /log': log,
-  'GET /denied': denied,
-  'GET /random': random,
-  'GET /headers': (request) => json(200, request.http.headers.map(({ name, value }) => [name, value])),
-  'GET /status/:n': (_request, n) => ({ status: n, headers: [], body: undefined }),
-  'GET /big/:n': (_request, n) => answer(200, 'text/plain', new Uint8Array(n).fill(0x78)),
-  'GET /loop': loop,
-  'GET /bomb': bomb,
-  'GET /stack': () => json(200, { depth: dive(0) }),
-  'GET /trap': trap,
-};
+const router = new Router({
+  '/hello': { GET: hello },
+  '/echo': { POST: echo },
+  '/context': { GET: showContext },
+  '/log': { GET: log },
+  '/denied': { GET: denied },
+  '/random': { GET: random },
+  '/headers': { GET: (request) => jsonResponse(request.http.headers.map(({ name, value }) => [name, value])) },
+  '/status/:code': { GET: (request) => emptyResponse(number(request, 'code')) },
+  '/big/:bytes': { GET: big },
+  '/loop': { GET: loop },
+  '/bomb': { GET: bomb },
+  '/stack': { GET: () => jsonResponse({ depth: dive(0) }) },
+});
+const answer = createHandler(router, host);
 
+// The runtime answers 500 for a handler that throws. To show what the platform makes of a guest that gives no answer at
+// all, this one route goes around it.
 export function handler(request) {
-  const { method, url } = request.http;
-  const [path] = url.split('?', 1);
-  const exact = ROUTES[`${method} ${path}`];
-  if (exact) return exact(request);
-  const [, name, digits] = /^(\/[a-z]+)\/([0-9]{1,8})$/.exec(path) ?? [];
-  const numbered = name && ROUTES[`${method} ${name}/:n`];
-  if (numbered) return numbered(request, Number(digits));
-  return json(404, { error: 'not found', path });
-}
-
-function answer(status, type, body) {
-  return { status, headers: [{ name: 'content-type', value: type }], body };
-}
-
-function json(status, value) {
-  return answer(status, 'application/json', utf8(JSON.stringify(value)));
+  return request.http.url === '/trap' ? trap() : answer(request);
 }
 
 function hello(request) {
   const { tenantId, extensionId } = request.context;
-  return json(200, { message: 'hello', tenant: tenantId, extension: extensionId, language, path: request.http.url });
+  return jsonResponse({ message: 'hello', tenant: tenantId, extension: extensionId, language, path: request.url });
 }
 
 // The body stays the bytes it came as: turning ten megabytes into text and back would cost more than the call.
 function echo(request) {
-  const type = request.http.headers.find(({ name }) => name.toLowerCase() === 'content-type');
-  return answer(200, type?.value ?? 'application/octet-stream', request.http.body);
+  const type = request.header('content-type') ?? 'application/octet-stream';
+  return { headers: { 'content-type': type }, body: request.http.body };
 }
 
 function showContext() {
-  return json(200, {
-    context: record(context.getContext()),
-    user: outcome(() => record(user.getUser())),
-    user_v2: outcome(() => record(userV2.getUser())),
-    config: Object.fromEntries(config.getAll()),
-    region: config.get('region') ?? null,
+  return jsonResponse({
+    context: record(host.context.getContext()),
+    user: outcome(() => record(host.user.getUser())),
+    user_v2: outcome(() => record(host.user.getUserV2())),
+    config: host.config.getAll(),
+    region: host.config.get('region'),
   });
 }
 
 function log() {
-  logging.logInfo('an info line');
-  logging.logWarn('a warning line');
-  logging.logError('an error line');
-  if (typeof console !== 'undefined') {
-    console.log('a line on stdout');
-    console.error('a line on stderr');
-  }
-  return json(200, {});
+  host.logging.logInfo('an info line');
+  host.logging.logWarn('a warning line');
+  host.logging.logError('an error line');
+  console.log('a line on stdout');
+  console.error('a line on stderr');
+  return jsonResponse({});
 }
 
 // One call of each interface that must be granted; with no grant every one of them answers, and none of them traps.
 function denied() {
-  const request = { method: 'GET', url: 'https://example.com/', headers: [], body: undefined };
   const calls = {
-    secrets: () => secrets.get('api-key'),
-    http: () => http.fetch(request),
-    storage: () => storage.get('notes', 'first'),
-    'ui-proxy': () => uiProxy.callRoute('status', undefined),
-    scheduler: () => scheduler.listSchedules(),
-    events: () => events.publish(`${extension}.greeted`, utf8('{}')),
-    metrics: () => metrics.counter('greetings', 1, [['kind', 'hello']]),
+    secrets: () => host.secrets.get('api-key'),
+    http: () => host.fetch('https://example.com/'),
+    storage: () => host.storage.get('notes', 'first'),
+    'ui-proxy': () => host.uiProxy.callRoute('status'),
+    scheduler: () => host.scheduler.listSchedules(),
+    events: () => host.events.publish(`${extension}.greeted`, '{}'),
+    metrics: () => host.metrics.counter('greetings', 1, { kind: 'hello' }),
   };
-  return json(200, Object.fromEntries(Object.entries(calls).map(([name, call]) => [name, summary(call)])));
+  return jsonResponse(Object.fromEntries(Object.entries(calls).map(([name, call]) => [name, summary(call)])));
 }
 
 function random() {
-  return json(200, { random: Array.from(randomBytes(16), (byte) => byte.toString(16).padStart(2, '0')).join('') });
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return jsonResponse({ random: Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('') });
+}
+
+function big(request) {
+  const body = new Uint8Array(number(request, 'bytes')).fill(0x78);
+  return { headers: { 'content-type': 'text/plain' }, body };
 }
 
 function loop() {
@@ -120,34 +108,28 @@ function trap() {
   throw new Error('this handler always fails');
 }
 
+function number(request, name) {
+  if (!/^[0-9]{1,8}$/.test(request.params[name])) throw new HttpError(404, 'not found', { path: request.path });
+  return Number(request.params[name]);
+}
+
 // A record with the names of the WIT, in snake case, as the Python example prints them.
 function record(value) {
   const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-  return Object.fromEntries(Object.entries(value).map(([name, field]) => [snake(name), field ?? null]));
+  return Object.fromEntries(Object.entries(value).map(([name, field]) => [snake(name), field]));
 }
 
-// What a call answered, or the name of the error it answered with. A fault of the engine is not an answer.
-function outcome(call) {
+// What a call answered, or the error it answered with. A fault of the engine is not an answer.
+function outcome(call, told = (value) => value) {
   try {
-    return call();
-  } catch (thrown) {
-    return errorName(thrown);
+    return told(call());
+  } catch (error) {
+    if (!(error instanceof HostError)) throw error;
+    return error.code === 'refused' ? error.message : error.code;
   }
 }
 
 // The kind of answer only, never the value: one of them would be a secret.
 function summary(call) {
-  try {
-    const value = call();
-    return Array.isArray(value) && value.length === 0 ? '[]' : 'ok';
-  } catch (thrown) {
-    return errorName(thrown);
-  }
-}
-
-// The error of a `result` is thrown bare by one engine and wrapped by the other.
-function errorName(thrown) {
-  const error = thrown?.payload ?? thrown;
-  if (typeof error !== 'string') throw thrown;
-  return error;
+  return outcome(call, (value) => (Array.isArray(value) && value.length === 0 ? '[]' : 'ok'));
 }

@@ -1,7 +1,15 @@
 // A guest that does what its tests ask for: every part of the runtime, inside a real engine.
 
 import '../vendor/extension-runtime/src/prelude.js';
-import { HttpError, Router, bytesResponse, createHandler, emptyResponse, jsonResponse, textResponse } from '../vendor/extension-runtime/src/index.js';
+import {
+  HttpError,
+  Router,
+  bytesResponse,
+  createHandler,
+  emptyResponse,
+  jsonResponse,
+  textResponse,
+} from '../vendor/extension-runtime/src/index.js';
 import { fetch, host } from '../vendor/extension-runtime/src/bindings.js';
 
 const URL_PARTS = ['href', 'origin', 'host', 'port', 'pathname', 'search', 'hash'];
@@ -68,13 +76,26 @@ function everything() {
     secrets: [attempt(() => host.secrets.get('k')), host.secrets.listKeys()],
     proxied: attempt(() => hex(host.uiProxy.callRoute('status', 'x'))),
     published: attempt(() => host.events.publish('t', '{}')),
-    schedules: [host.scheduler.listSchedules(), host.scheduler.getSchedule('absent'), host.scheduler.createSchedule({ endpoint: '/x', cron: '* * * * *', enabled: true })],
+    schedules: [
+      host.scheduler.listSchedules(),
+      host.scheduler.getSchedule('absent'),
+      host.scheduler.createSchedule({ endpoint: '/x', cron: '* * * * *', enabled: true }),
+    ],
   });
 }
 
 function fetched(request) {
-  const answer = fetch(request.query.get('url'), { method: 'post', body: new URLSearchParams({ a: 'b c' }), headers: { 'x-a': '1' } });
-  return jsonResponse({ status: answer.status, ok: answer.ok, type: answer.headers.get('Content-Type'), ...answer.json() });
+  const answer = fetch(request.query.get('url'), {
+    method: 'post',
+    body: new URLSearchParams({ a: 'b c' }),
+    headers: { 'x-a': '1' },
+  });
+  return jsonResponse({
+    status: answer.status,
+    ok: answer.ok,
+    type: answer.headers.get('Content-Type'),
+    ...answer.json(),
+  });
 }
 
 const router = new Router({
@@ -90,13 +111,29 @@ const router = new Router({
   '/only-get': { GET: () => emptyResponse() },
   '/query': { POST: (request) => textResponse(`${new URLSearchParams(request.query)}`) },
   '/surrogate': { POST: () => ({ headers: { 'x-a': 'a\ud800' }, body: host.config.get('\udc00') ?? 'none\ud800' }) },
-  '/http-error': { POST: () => { throw new HttpError(418, 'a teapot', { short: true }); } },
-  '/throw': { POST: () => { throw new RangeError('for the author'); } },
+  '/http-error': {
+    POST: () => {
+      throw new HttpError(418, 'a teapot', { short: true });
+    },
+  },
+  '/throw': {
+    POST: () => {
+      throw new RangeError('for the author');
+    },
+  },
   '/argument': { POST: () => host.config.get(5) },
   '/nothing': { POST: () => undefined },
   '/promise': { POST: async () => textResponse(await 'later') },
-  '/recursion': { POST: function deeper() { return deeper() + 1; } },
-  '/memory': { POST: () => { for (const held = []; ; ) held.push(new Uint8Array(1 << 20).fill(1)); } },
-}); // prettier-ignore
+  '/recursion': {
+    POST: function deeper() {
+      return deeper() + 1;
+    },
+  },
+  '/memory': {
+    POST: () => {
+      for (const held = []; ;) held.push(new Uint8Array(1 << 20).fill(1));
+    },
+  },
+});
 
 export const handler = createHandler(router, host);

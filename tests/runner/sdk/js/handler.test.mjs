@@ -31,7 +31,14 @@ const body = (answer) => JSON.parse(decodeText(answer.body));
 // ---- requests ---------------------------------------------------------------------------------------------------
 
 test('a request offers path, query, headers and context', () => {
-  const given = new HandlerRequest(request('/a%20b?x=1&x=2#', { headers: [{ name: 'X-One', value: 'a' }, { name: 'x-one', value: 'b' }] }));
+  const given = new HandlerRequest(
+    request('/a%20b?x=1&x=2#', {
+      headers: [
+        { name: 'X-One', value: 'a' },
+        { name: 'x-one', value: 'b' },
+      ],
+    }),
+  );
   assert.deepEqual([given.method, given.url, given.path], ['GET', '/a%20b?x=1&x=2#', '/a%20b']);
   assert.deepEqual(given.query.getAll('x'), ['1', '2#']);
   assert.equal(given.query, given.query);
@@ -52,7 +59,11 @@ test('a body is read as bytes, text and JSON', () => {
 });
 
 test('a body that is not JSON is the caller’s fault', () => {
-  for (const [sent, says] of [[undefined, /not JSON/], [new TextEncoder().encode('{'), /not JSON/], [Uint8Array.of(0xff), /not UTF-8/]]) {
+  for (const [sent, says] of [
+    [undefined, /not JSON/],
+    [new TextEncoder().encode('{'), /not JSON/],
+    [Uint8Array.of(0xff), /not UTF-8/],
+  ]) {
     const { answer, logs } = run((given) => jsonResponse(given.json()), request('/', { body: sent }));
     assert.equal(answer.status, 400);
     assert.match(body(answer).error, says);
@@ -63,31 +74,60 @@ test('a body that is not JSON is the caller’s fault', () => {
 // ---- answers ----------------------------------------------------------------------------------------------------
 
 test('each kind of answer has its type, unless another is named', () => {
-  assert.deepEqual(jsonResponse({ a: 1 }), { status: 200, headers: [{ name: 'content-type', value: 'application/json' }], body: new TextEncoder().encode('{"a":1}') });
+  assert.deepEqual(jsonResponse({ a: 1 }), {
+    status: 200,
+    headers: [{ name: 'content-type', value: 'application/json' }],
+    body: new TextEncoder().encode('{"a":1}'),
+  });
   assert.deepEqual(jsonResponse(Uint8Array.of(0x31), { status: 201 }).body, Uint8Array.of(0x31));
   assert.equal(textResponse('ä').headers[0].value, 'text/plain; charset=utf-8');
   assert.deepEqual(bytesResponse(new ArrayBuffer(2)).body, new Uint8Array(2));
   assert.deepEqual(emptyResponse(), { status: 204, headers: [], body: undefined });
   const named = bytesResponse(Uint8Array.of(1), { headers: { 'Content-Type': 'image/png', 'x-n': 1 } });
-  assert.deepEqual(named.headers, [{ name: 'Content-Type', value: 'image/png' }, { name: 'x-n', value: '1' }]);
+  assert.deepEqual(named.headers, [
+    { name: 'Content-Type', value: 'image/png' },
+    { name: 'x-n', value: '1' },
+  ]);
   assert.throws(() => jsonResponse(undefined), /no form in JSON/);
 });
 
 test('headers are taken as records, pairs or the world’s own', () => {
   const expected = [{ name: 'a', value: '1' }];
-  for (const headers of [{ a: '1' }, [['a', '1']], [{ name: 'a', value: '1' }], new Map([['a', '1']]), new Headers({ a: '1' })]) {
+  for (const headers of [
+    { a: '1' },
+    [['a', '1']],
+    [{ name: 'a', value: '1' }],
+    new Map([['a', '1']]),
+    new Headers({ a: '1' }),
+  ]) {
     assert.deepEqual(emptyResponse(204, { headers }).headers, expected);
   }
 });
 
 test('an answer is completed: a text becomes bytes, no status is 200, no body is none', () => {
-  assert.deepEqual(run(() => ({ body: 'ä' })).answer, { status: 200, headers: [], body: new TextEncoder().encode('ä') });
+  assert.deepEqual(run(() => ({ body: 'ä' })).answer, {
+    status: 200,
+    headers: [],
+    body: new TextEncoder().encode('ä'),
+  });
   assert.deepEqual(run(() => ({ status: 204, body: null })).answer, { status: 204, headers: [], body: undefined });
-  assert.deepEqual(run(() => ({ status: 65535, headers: { a: '\ud800' } })).answer.headers, [{ name: 'a', value: '\ufffd' }]);
+  assert.deepEqual(run(() => ({ status: 65535, headers: { a: '\ud800' } })).answer.headers, [
+    { name: 'a', value: '\ufffd' },
+  ]);
 });
 
 test('what no engine could send is a 500 and a line that says what was wrong', () => {
-  for (const returned of [undefined, null, 'text', { status: 65536 }, { status: -1 }, { status: 200.5 }, { status: '200' }, { body: 5 }, { body: {} }]) {
+  for (const returned of [
+    undefined,
+    null,
+    'text',
+    { status: 65536 },
+    { status: -1 },
+    { status: 200.5 },
+    { status: '200' },
+    { body: 5 },
+    { body: {} },
+  ]) {
     const { answer, logs } = run(() => returned);
     assert.equal(answer.status, 500);
     assert.match(logs[0].message, /^TypeError: /);
@@ -114,18 +154,31 @@ test('any other throw is a 500 that tells the caller nothing and the log everyth
     assert.deepEqual([answer.status, body(answer)], [500, { error: 'internal error' }]);
     assert.equal(logs.length, 1);
     assert.equal(logs[0].level, 'error');
-    if (thrown instanceof Error) assert.match(logs[0].message, new RegExp(`^${thrown.name}: ${thrown.message}\n +at .*handler.test`));
+    if (thrown instanceof Error)
+      assert.match(logs[0].message, new RegExp(`^${thrown.name}: ${thrown.message}\n +at .*handler.test`));
     else assert.equal(logs[0].message, `thrown: ${thrown}`);
   }
 });
 
 test('an engine out of memory or stack is left to the platform', () => {
   for (const thrown of [null, 'out of memory']) {
-    assert.throws(() => run(() => { throw thrown; }), (error) => error === thrown); // prettier-ignore
+    assert.throws(
+      () =>
+        run(() => {
+          throw thrown;
+        }),
+      (error) => error === thrown,
+    );
   }
   globalThis.InternalError = class InternalError extends Error {};
   try {
-    assert.throws(() => run(() => { throw new InternalError('too much recursion'); }), InternalError); // prettier-ignore
+    assert.throws(
+      () =>
+        run(() => {
+          throw new InternalError('too much recursion');
+        }),
+      InternalError,
+    );
   } finally {
     delete globalThis.InternalError;
   }
@@ -138,7 +191,14 @@ test('an asynchronous handler is waited for, and its throws are answered alike',
   });
   assert.equal((await answer).status, 500);
   assert.match(logs[0].message, /^Error: later/);
-  assert.equal((await run(async () => { throw new HttpError(404, 'x'); }).answer).status, 404); // prettier-ignore
+  assert.equal(
+    (
+      await run(async () => {
+        throw new HttpError(404, 'x');
+      }).answer
+    ).status,
+    404,
+  );
   assert.equal((await run(async () => undefined).answer).status, 500);
 });
 

@@ -20,7 +20,11 @@ test('without overrides, what is granted by default answers and everything else 
   assert.throws(() => host.http.fetch({ url: 'https://a/' }), code('not-allowed'));
   assert.throws(() => host.uiProxy.callRoute('x'), code('route-not-found'));
   assert.deepEqual([host.scheduler.list(), host.scheduler.get('x'), host.scheduler.getEndpoints()], [[], null, []]);
-  for (const made of [host.scheduler.create({ endpoint: '/', cron: '*' }), host.scheduler.update('x', {}), host.scheduler.delete('x')]) {
+  for (const made of [
+    host.scheduler.create({ endpoint: '/', cron: '*' }),
+    host.scheduler.update('x', {}),
+    host.scheduler.delete('x'),
+  ]) {
     assert.equal(made.success, false);
   }
 });
@@ -33,7 +37,10 @@ test('what is said is recorded', () => {
   host.events.publish('t', 'p');
   assert.throws(() => host.fetch('https://a/'), HostError);
   const { logs, metrics, events, requests } = host.recorded;
-  assert.deepEqual(logs, [{ level: 'info', message: 'a' }, { level: 'error', message: 'b' }]);
+  assert.deepEqual(logs, [
+    { level: 'info', message: 'a' },
+    { level: 'error', message: 'b' },
+  ]);
   assert.deepEqual(metrics, [{ kind: 'counter', name: 'c', value: 2, labels: { k: 'v' } }]);
   assert.deepEqual([events[0].topic, decodeText(events[0].payload)], ['t', 'p']);
   assert.equal(requests[0].url, 'https://a/');
@@ -74,7 +81,10 @@ test('overrides replace single functions, and values stand for config and secret
     http: { fetch: ({ url }) => ({ status: 200, headers: [], body: new TextEncoder().encode(url) }) },
     user: { getUser: () => ({ userId: 'me' }) },
   });
-  assert.deepEqual([host.config.get('region'), host.config.get('constructor'), host.config.getAll()], ['emea', null, { region: 'emea' }]);
+  assert.deepEqual(
+    [host.config.get('region'), host.config.get('constructor'), host.config.getAll()],
+    ['emea', null, { region: 'emea' }],
+  );
   assert.deepEqual([host.secrets.get('key'), host.secrets.list()], ['value', ['key']]);
   assert.throws(() => host.secrets.get('other'), code('missing'));
   assert.equal(host.fetch('https://a/').text(), 'https://a/');

@@ -47,7 +47,14 @@ test('each method of a console writes at its level', () => {
   own.error('e');
   own.assert(true, 'unseen');
   own.assert(false, 'f');
-  assert.deepEqual(lines, [['info', 'a 1'], ['info', 'b'], ['info', 'c'], ['warn', 'd'], ['error', 'e'], ['error', 'Assertion failed f']]);
+  assert.deepEqual(lines, [
+    ['info', 'a 1'],
+    ['info', 'b'],
+    ['info', 'c'],
+    ['warn', 'd'],
+    ['error', 'e'],
+    ['error', 'Assertion failed f'],
+  ]);
   own.trace('g');
   assert.match(lines.at(-1)[1], /^g \n/);
 });
@@ -58,12 +65,30 @@ test('a line shows every kind of value and never fails', () => {
   const twice = { a: 1 };
   const values = [
     [['a %s is %d of %%', 'b', '3', 'rest'], 'a b is 3 of % rest'],
-    [['%s'], '%s'], [['%i %f', 1.5, 1.5], '1 1.5'], [['%o', { a: 1 }], '{"a":1}'], [['100%'], '100%'], [['%s %s', 'x'], 'x %s'],
+    [['%s'], '%s'],
+    [['%i %f', 1.5, 1.5], '1 1.5'],
+    [['%o', { a: 1 }], '{"a":1}'],
+    [['100%'], '100%'],
+    [['%s %s', 'x'], 'x %s'],
     [[null, undefined, true, 1n, Symbol('s')], 'null undefined true 1n Symbol(s)'],
-    [[{ a: [1, 'x'], big: 2n }], '{"a":[1,"x"],"big":"2n"}'], [[circle], '{"name":"x","self":"[circular]"}'],
-    [[[twice, twice]], '[{"a":1},{"a":1}]'], [[new Uint8Array(3)], '"[3 bytes]"'], [[() => 1], '[function]'],
-    [[{ toJSON() { throw new Error('no'); } }], '[Error: no]'], [['\ud800'], '\ufffd'], [['%d', Symbol('s')], 'NaN'],
-  ]; // prettier-ignore
+    [[{ a: [1, 'x'], big: 2n }], '{"a":[1,"x"],"big":"2n"}'],
+    [[circle], '{"name":"x","self":"[circular]"}'],
+    [[[twice, twice]], '[{"a":1},{"a":1}]'],
+    [[new Uint8Array(3)], '"[3 bytes]"'],
+    [[() => 1], '[function]'],
+    [
+      [
+        {
+          toJSON() {
+            throw new Error('no');
+          },
+        },
+      ],
+      '[Error: no]',
+    ],
+    [['\ud800'], '\ufffd'],
+    [['%d', Symbol('s')], 'NaN'],
+  ];
   for (const [given, line] of values) assert.equal(formatted(given), line);
 });
 

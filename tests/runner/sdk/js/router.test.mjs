@@ -2,14 +2,24 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Router, createHandler, createMockHostBindings, decodeText, jsonResponse } from '../../../../runner/sdk/js/src/index.js';
+import {
+  Router,
+  createHandler,
+  createMockHostBindings,
+  decodeText,
+  jsonResponse,
+} from '../../../../runner/sdk/js/src/index.js';
 
 const named = (name) => (request) => jsonResponse({ name, ...request.params });
 
 function ask(router, method, url) {
   const context = { tenantId: 't', extensionId: 'e' };
   const answer = createHandler(router, createMockHostBindings())({ context, http: { method, url, headers: [] } });
-  return { status: answer.status, headers: Object.fromEntries(answer.headers.map(({ name, value }) => [name, value])), ...JSON.parse(decodeText(answer.body)) };
+  return {
+    status: answer.status,
+    headers: Object.fromEntries(answer.headers.map(({ name, value }) => [name, value])),
+    ...JSON.parse(decodeText(answer.body)),
+  };
 }
 
 const router = new Router({
@@ -31,7 +41,8 @@ test('a parameter takes one whole segment and is decoded', () => {
   assert.deepEqual(ask(router, 'GET', '/items/a%2Fb%20%C3%A4').id, 'a/b ä');
   const { id, part } = ask(router, 'PUT', '/items/7/parts/8');
   assert.deepEqual([id, part], ['7', '8']);
-  for (const url of ['/items/', '/items/7/', '/items//parts/8', '/items/7/8']) assert.equal(ask(router, 'GET', url).status, 404, url);
+  for (const url of ['/items/', '/items/7/', '/items//parts/8', '/items/7/8'])
+    assert.equal(ask(router, 'GET', url).status, 404, url);
 });
 
 test('a path without parameters goes before one with, whatever their order', () => {
@@ -68,7 +79,8 @@ test('a segment that is not percent-encoded UTF-8 is the caller’s fault', () =
 test('every verb has a method', () => {
   const verbs = new Router();
   for (const verb of ['get', 'post', 'put', 'patch', 'delete']) assert.equal(verbs[verb]('/', named(verb)), verbs);
-  for (const verb of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE']) assert.equal(ask(verbs, verb, '/').name, verb.toLowerCase());
+  for (const verb of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'])
+    assert.equal(ask(verbs, verb, '/').name, verb.toLowerCase());
 });
 
 test('a route that could not work is refused when it is added', () => {

@@ -6,7 +6,22 @@ import * as own from '../../../../runner/sdk/js/src/text.js';
 import { drawing } from './drawing.mjs';
 
 const draw = drawing(1);
-const TEXTS = ['', 'a', 'é', '€', '😀', '\0', '%41', '%u0041', '\ud800', '\udc00', 'a\ud800b', '\ud83d', '\ufeffa', '"{}[]\\\n'];
+const TEXTS = [
+  '',
+  'a',
+  'é',
+  '€',
+  '😀',
+  '\0',
+  '%41',
+  '%u0041',
+  '\ud800',
+  '\udc00',
+  'a\ud800b',
+  '\ud83d',
+  '\ufeffa',
+  '"{}[]\\\n',
+];
 
 function drawnText() {
   const ranges = [0x80, 0x800, 0x10000, 0x110000];
@@ -38,7 +53,11 @@ test('every sequence of bytes becomes the text the engine makes of it, or the sa
     const [ours, theirs] = [new own.TextDecoder('utf-8', options), new TextDecoder('utf-8', options)];
     for (let count = 0; count < 4000; count++) {
       const bytes = drawnBytes();
-      assert.equal(outcome(() => ours.decode(bytes)), outcome(() => theirs.decode(bytes)), Buffer.from(bytes).toString('hex'));
+      assert.equal(
+        outcome(() => ours.decode(bytes)),
+        outcome(() => theirs.decode(bytes)),
+        Buffer.from(bytes).toString('hex'),
+      );
     }
   }
 });
@@ -65,7 +84,14 @@ test('only whole texts of utf-8 are decoded, and anything else is said', () => {
 });
 
 test('encodeInto writes whole characters only and says how far it came', () => {
-  for (const [text, room] of [['héllo', 3], ['héllo', 2], ['😀a', 3], ['😀a', 4], ['', 4], ['abc', 9]]) {
+  for (const [text, room] of [
+    ['héllo', 3],
+    ['héllo', 2],
+    ['😀a', 3],
+    ['😀a', 4],
+    ['', 4],
+    ['abc', 9],
+  ]) {
     const [ours, theirs] = [new Uint8Array(room), new Uint8Array(room)];
     const told = new own.TextEncoder().encodeInto(text, ours);
     const { read, written } = new TextEncoder().encodeInto(text, theirs);

@@ -5,7 +5,27 @@ import { test } from 'node:test';
 import { URLSearchParams as OwnParams } from '../../../../runner/sdk/js/src/url-search-params.js';
 import { assembled, drawing } from './drawing.mjs';
 
-const PIECES = ['a', 'b', '=', '&', '+', ' ', '%', '%41', '%4', '%20', '%C3%A4', '?', '#', "!'()~", '*-._', '\n', '"', ';', '/'];
+const PIECES = [
+  'a',
+  'b',
+  '=',
+  '&',
+  '+',
+  ' ',
+  '%',
+  '%41',
+  '%4',
+  '%20',
+  '%C3%A4',
+  '?',
+  '#',
+  "!'()~",
+  '*-._',
+  '\n',
+  '"',
+  ';',
+  '/',
+];
 const WIDE = ['ä', '€', '😀', '\ud800', 'a', '=', '&', '+'];
 
 test('every query reads and prints the same', () => {
@@ -19,7 +39,13 @@ test('every query reads and prints the same', () => {
 });
 
 test('bytes that are not UTF-8 become replacement characters, beside other characters too', () => {
-  assert.deepEqual([...new OwnParams('%ff=%C3&ä=%ffé%zz')], [['\ufffd', '\ufffd'], ['ä', '\ufffdé%zz']]);
+  assert.deepEqual(
+    [...new OwnParams('%ff=%C3&ä=%ffé%zz')],
+    [
+      ['\ufffd', '\ufffd'],
+      ['ä', '\ufffdé%zz'],
+    ],
+  );
 });
 
 const STEPS = [
@@ -43,14 +69,31 @@ test('every sequence of changes ends the same', () => {
     }
     assert.equal(ours.toString(), theirs.toString());
     for (const name of names) {
-      assert.deepEqual([ours.get(name), ours.getAll(name), ours.has(name), ours.has(name, '2')], [theirs.get(name), theirs.getAll(name), theirs.has(name), theirs.has(name, '2')]); // prettier-ignore
+      assert.deepEqual(
+        [ours.get(name), ours.getAll(name), ours.has(name), ours.has(name, '2')],
+        [theirs.get(name), theirs.getAll(name), theirs.has(name), theirs.has(name, '2')],
+      );
     }
-    assert.deepEqual([...ours.keys(), ...ours.values(), ours.size], [...theirs.keys(), ...theirs.values(), theirs.size]);
+    assert.deepEqual(
+      [...ours.keys(), ...ours.values(), ours.size],
+      [...theirs.keys(), ...theirs.values(), theirs.size],
+    );
   }
 });
 
 test('it is made from texts, pairs, records and others of its kind', () => {
-  for (const init of [undefined, '', '?a=1', [['a', '1'], ['b', 2]], { a: 1, b: 'ä' }, new URLSearchParams('x=y'), new Map([['k', 'v']])]) {
+  for (const init of [
+    undefined,
+    '',
+    '?a=1',
+    [
+      ['a', '1'],
+      ['b', 2],
+    ],
+    { a: 1, b: 'ä' },
+    new URLSearchParams('x=y'),
+    new Map([['k', 'v']]),
+  ]) {
     assert.equal(new OwnParams(init).toString(), new URLSearchParams(init).toString());
   }
   assert.throws(() => new OwnParams([['a']]), TypeError);

@@ -1,0 +1,2 @@
+/** Supplies the globals an engine lacks; imported for its effect. */
+export {};
