@@ -108,7 +108,7 @@ class Recorder:
                 content_hash=context.content_hash,
                 message=self._clean(message, truncated),
                 truncated=truncated,
-                data=None if data is None else {name: self._clean(text, cut=False) for name, text in data.items()},
+                data=self._clean_data(data),
                 execution_id=self._execution_id,
             )
         )
@@ -118,11 +118,21 @@ class Recorder:
         self._sink = None
 
     def _clean(self, text: str, cut: bool) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, REDACTED)
+        text = self._without_secrets(text)
         if cut:
             text = self._without_beginning(text)
         return redact_text(text)
+
+    def _clean_data(self, data: dict[str, str] | None) -> dict[str, str] | None:
+        """`data` is the platform's own words and numbers: no credential of ours, but perhaps a name a guest chose."""
+        if data is None or not self._secrets:
+            return data
+        return {name: self._without_secrets(text) for name, text in data.items()}
+
+    def _without_secrets(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, REDACTED)
+        return text
 
     def _without_beginning(self, text: str) -> str:
         """A line that was cut may end in the first half of a secret."""

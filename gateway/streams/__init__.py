@@ -1,0 +1,1 @@
+"""streams: the one room of the gateway that speaks to Redis. What it answers is parsed elsewhere."""
