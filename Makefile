@@ -24,7 +24,7 @@ help: ## this list
 
 # ---- what everything stands on ------------------------------------------------------------------------------
 
-venv: .venv/.project.stamp $(S3)/.stamp .venv/.node.stamp tests/examples/node_modules/.stamp ## install everything the project needs into .venv and .local
+venv: .venv/.project.stamp $(S3)/.stamp .venv/.node.stamp tests/examples/node_modules/.stamp gateway/sdk/iframe-sdk/dist/index.js ## install everything the project needs into .venv and .local
 
 .venv/.uv.stamp: requirements-uv.lock
 	@$(say) "Python environment in .venv"
@@ -71,12 +71,32 @@ tests/examples/node_modules/.stamp: .venv/.node.stamp $(wildcard tests/examples/
 	fi
 	@mkdir -p $(@D) && touch $@
 
+gateway/sdk/node_modules/.stamp: .venv/.node.stamp gateway/sdk/package-lock.json
+	@$(say) "npm packages that build the gateway's JavaScript"
+	@npm --prefix gateway/sdk install --no-save --no-audit --no-fund --no-update-notifier --loglevel=error >/dev/null
+	@touch $@
+
+# What the console's pages and the extensions' pages load. It is part of the wheel, so it is built before one is.
+gateway/sdk/iframe-sdk/dist/index.js: gateway/sdk/node_modules/.stamp $(wildcard gateway/sdk/*.json gateway/sdk/*.mjs gateway/sdk/*/*.json gateway/sdk/protocol/*.ts gateway/sdk/*/src/*.ts)
+	@$(say) "the gateway's JavaScript: extension-host, iframe-sdk"
+	@npm --prefix gateway/sdk run --silent build
+	@touch $@
+
+# The browser suite needs a Chromium. As root it comes from the system's packages; else the suite is skipped and says so.
+.local/.browser.stamp: .venv/.locked.stamp
+	@if ! $(PY) -m tests.browser.chromium >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  $(say) "Chromium, for the browser tests"; \
+	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium; } \
+	    >.local/chromium.log 2>&1 || echo "it could not be installed; .local/chromium.log says why" >&2; \
+	fi
+	@if $(PY) -m tests.browser.chromium >/dev/null; then touch $@; fi
+
 # ---- run and test -------------------------------------------------------------------------------------------
 
 run: venv ## start the whole platform on this machine with two tenants and the samples; Ctrl-C stops it
 	@exec $(PY) -m deploy.local up
 
-test: venv ## every test that can run on this machine
+test: venv .local/.browser.stamp ## every test that can run on this machine
 	@$(say) "tests"
 	@$(PY) -m pytest
 

@@ -16,9 +16,10 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp
 
-from gateway.api import ext, health, installs, internal, registry, ui
+from gateway.api import debug, ext, health, installs, internal, msp, registry, ui
 from gateway.audit.log import open_execution_log
 from gateway.context import GatewayContext
+from gateway.debug.debugging import open_debugging
 from gateway.identity.authenticate import Identity
 from gateway.installs.manage import Installs
 from gateway.installs.resolve import open_resolver
@@ -65,6 +66,7 @@ async def open_gateway(settings: GatewaySettings, drain: asyncio.Event | None = 
         resolver = await stack.enter_async_context(open_resolver(store, settings))
         signatures = Signatures(trust, store)
         preparations = await stack.enter_async_context(open_preparations(store, objects, compiler, signatures))
+        debugging = await stack.enter_async_context(open_debugging(store, settings, metrics))
         await stack.enter_async_context(open_upkeep(store, objects, trust))
         yield GatewayContext(
             settings=settings,
@@ -78,6 +80,7 @@ async def open_gateway(settings: GatewaySettings, drain: asyncio.Event | None = 
             resolver=resolver,
             publishing=Publishing(store, objects, signatures, preparations, limited=not settings.local),
             installs=Installs(store, signatures),
+            debug=debugging,
             metrics=metrics,
             schema_version=len(migrations()),
             drain=drain or asyncio.Event(),
@@ -94,6 +97,8 @@ def create_public_app(ctx: GatewayContext) -> ASGIApp:
             *installs.routes(ctx),
             *ext.routes(ctx),
             *ui.routes(ctx),
+            *debug.routes(ctx),
+            *msp.routes(ctx),
         ]
     )
 

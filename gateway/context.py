@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from gateway.audit.log import ExecutionLog
+    from gateway.debug.debugging import Debugging
     from gateway.identity.authenticate import Identity
     from gateway.installs.manage import Installs
     from gateway.installs.resolve import InstallResolver
@@ -50,6 +51,7 @@ class GatewayContext:
         resolver: which install a request means, cached.
         publishing: turns uploads into versions.
         installs: what tenants install, grant and configure.
+        debug: the live debug stream and its viewers.
         metrics: the registry `/metrics` renders.
         schema_version: the newest migration this release knows.
         drain: set when the process was asked to end: what runs may finish, nothing new should come.
@@ -67,6 +69,7 @@ class GatewayContext:
     resolver: InstallResolver
     publishing: Publishing
     installs: Installs
+    debug: Debugging
     metrics: CollectorRegistry
     schema_version: int
     drain: asyncio.Event

@@ -22,7 +22,7 @@ from hypercorn.protocol import ProtocolWrapper
 from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shared.limits import HEADER_BLOCK_MAX_BYTES, TIMEOUT_MAX_MS
+from shared.limits import CLIENT_TAKES_NOTHING_MAX_MS, HEADER_BLOCK_MAX_BYTES, TIMEOUT_MAX_MS
 
 _HEAD_MAX_S: Final = 10.0  # until a request's head is complete, from the connection or the last answer on
 _DRAIN_MAX_S: Final = TIMEOUT_MAX_MS / 1000 + 5  # a call under way may still end
@@ -55,6 +55,8 @@ def listen(bind: str) -> socket.socket:
     found = socket.socket(family, socket.SOCK_STREAM)
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Connections inherit it. Without, the kernel asks a client that takes nothing for ever, and we hold its answer.
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, CLIENT_TAKES_NOTHING_MAX_MS)
         found.bind((host, int(port)))
         found.listen(_BACKLOG)
     except OSError as error:

@@ -1,36 +1,23 @@
-"""What may be set: every variable of the gateway, read once into one frozen struct.
+"""What may be set for the gateway: one frozen struct, read once.
 
-Keys are parsed here, so that a wrong one stops the start with the name of its variable. Rules between variables
-stand in `load_settings`.
+`load_settings` is the door: it loads the variables, fills in the ones that default to another, and checks what one
+variable alone cannot show. The variables themselves are declared in `gateway.variables`.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Final, Literal, TypeVar
-from urllib.parse import urlsplit
+from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
-from gateway.identity.keys import HostKey, host_keys
-from shared import limits
-from shared.keys import PrivateKey, PublicKey, public_keys
-from shared.settings import (
-    SettingError,
-    Var,
-    bind,
-    choice,
-    csv,
-    flag,
-    integer,
-    load,
-    text,
-    url,
-)
+from gateway.identity.keys import HostKey
+from gateway.variables import VARIABLES
+from shared.keys import PrivateKey, PublicKey
+from shared.settings import SettingError, load
 
-T = TypeVar("T")
+__all__ = ["VARIABLES", "GatewaySettings", "load_settings"]
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +52,11 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     endpoint_policy: Literal["advisory", "enforce"]
     audit_mode: Literal["required", "best-effort"]
     stale_mode: Literal["serve", "refuse"]
+    debug_enabled: bool
+    debug_redis_url: str | None
+    debug_stream_prefix: str
+    debug_tail_count: int
+    local_tenant: str | None
 
     @property
     def local(self) -> bool:
@@ -77,263 +69,14 @@ class _Loaded(GatewaySettings, frozen=True, kw_only=True):
 
     database_direct_url: str | None  # type: ignore[assignment]  # narrowed by load_settings
     s3_bundle_bucket: str | None
-
-
-def inline_or_file(parse: Callable[[str], T], *starts: str) -> Callable[[str], T]:
-    """A parser of a value that stands inline (it begins with one of `starts`) or in the file it names."""
-
-    def read(value: str) -> T:
-        if value.lstrip().startswith(starts):
-            return parse(value)
-        try:
-            return parse(Path(value).read_text())
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"is neither inline ({' or '.join(starts)}…) nor a readable file") from error
-
-    return read
-
-
-def origins(value: str) -> tuple[str, ...]:
-    """Comma-separated web origins, `scheme://host[:port]` as browsers write them: lower-case, no path."""
-    found = csv(value)
-    for origin in found:
-        parts = urlsplit(origin)
-        if (
-            f"{parts.scheme}://{parts.netloc}" != origin
-            or not parts.hostname
-            or origin != origin.lower()
-            or "*" in origin
-        ):
-            raise ValueError(f"{origin!r} is not an origin: scheme://host[:port], lower-case, no path, no wildcard")
-        if parts.scheme not in ("http", "https"):
-            raise ValueError(f"{origin!r} must begin with http:// or https://")
-    return found
-
-
-def base_urls(value: str) -> tuple[str, ...]:
-    """One or more comma-separated base URLs."""
-    found = tuple(url("http", "https")(part) for part in csv(value))
-    if not found:
-        raise ValueError("must name at least one URL")
-    return found
-
-
-_DATABASE: Final = url("postgresql", "postgres")
-_PEM: Final = "-----BEGIN"
-
-VARIABLES: Final[tuple[Var, ...]] = (
-    Var(
-        field="mode",
-        name="EXT_MODE",
-        parse=choice("production", "local"),
-        help="production, or local for a developer's machine (loopback listeners only)",
-        default="production",
-    ),
-    Var(
-        field="bind",
-        name="GATEWAY_BIND",
-        parse=bind,
-        help="host:port of the public listener",
-        default="127.0.0.1:8000",
-    ),
-    Var(
-        field="internal_bind",
-        name="GATEWAY_INTERNAL_BIND",
-        parse=bind,
-        help="host:port of the listener for runners and metrics; never reachable from outside",
-        default="127.0.0.1:8001",
-    ),
-    Var(
-        field="database_url",
-        name="GATEWAY_DATABASE_URL",
-        parse=_DATABASE,
-        help="PostgreSQL as gateway_app, the login that serves one tenant at a time; a pooler may stand in between",
-        secret=True,
-    ),
-    Var(
-        field="platform_database_url",
-        name="GATEWAY_PLATFORM_DATABASE_URL",
-        parse=_DATABASE,
-        help="PostgreSQL as gateway_platform, the login for work across tenants",
-        secret=True,
-    ),
-    Var(
-        field="database_direct_url",
-        name="GATEWAY_DATABASE_DIRECT_URL",
-        parse=_DATABASE,
-        help="PostgreSQL without a pooler, for LISTEN; default: GATEWAY_DATABASE_URL",
-        default=None,
-        secret=True,
-    ),
-    Var(
-        field="redis_url",
-        name="GATEWAY_REDIS_URL",
-        parse=url("redis", "rediss"),
-        help="Redis for rate limits and idempotency; without it both are local or off, and say so",
-        default=None,
-        secret=True,
-    ),
-    Var(
-        field="jwt_keys",
-        name="GATEWAY_JWT_KEYS",
-        parse=inline_or_file(host_keys, _PEM, "{", "["),
-        help="public keys of the host application's session tokens: PEM blocks, a JWK or a JWK set, inline or a path",
-    ),
-    Var(
-        field="jwt_audience",
-        name="GATEWAY_JWT_AUDIENCE",
-        parse=text,
-        help="the aud a session token must carry",
-    ),
-    Var(
-        field="jwt_issuer",
-        name="GATEWAY_JWT_ISSUER",
-        parse=text,
-        help="the iss a session token must carry",
-    ),
-    Var(
-        field="signing_key",
-        name="GATEWAY_SIGNING_KEY",
-        parse=inline_or_file(PrivateKey.from_pem, _PEM),
-        help="Ed25519 private key (PEM, inline or a path) that signs tokens for runners, compiler and iframes",
-        secret=True,
-    ),
-    Var(
-        field="runner_keys",
-        name="GATEWAY_RUNNER_KEYS",
-        parse=inline_or_file(lambda pem: tuple(public_keys(pem)), _PEM),
-        help="public keys (PEM, inline or a path) of the runners' identity tokens",
-    ),
-    Var(
-        field="runner_base_url",
-        name="RUNNER_BASE_URL",
-        parse=base_urls,
-        help="where runners execute: one URL, a comma-separated list, or a name whose every address is a runner",
-    ),
-    Var(
-        field="runner_public_base",
-        name="RUNNER_PUBLIC_BASE",
-        parse=url("http", "https"),
-        help="public base URL of the runners' UI assets",
-    ),
-    Var(
-        field="compiler_base_url",
-        name="COMPILER_BASE_URL",
-        parse=url("http", "https"),
-        help="where bundles are unpacked, checked and compiled",
-    ),
-    Var(
-        field="timeout_ms",
-        name="EXT_GATEWAY_TIMEOUT_MS",
-        parse=integer(1, limits.TIMEOUT_MAX_MS),
-        help="time one extension call may take, in milliseconds",
-        default=limits.TIMEOUT_DEFAULT_MS,
-    ),
-    Var(
-        field="trust_bundle",
-        name="SIGNING_TRUST_BUNDLE",
-        parse=text,
-        help="trust anchors of bundle signatures: PEM or JSON, inline or a path",
-    ),
-    Var(
-        field="s3_endpoint",
-        name="STORAGE_S3_ENDPOINT",
-        parse=url("http", "https"),
-        help="S3-compatible store; unset: AWS",
-        default=None,
-    ),
-    Var(
-        field="s3_region",
-        name="STORAGE_S3_REGION",
-        parse=text,
-        help="region of the store",
-        default="us-east-1",
-    ),
-    Var(
-        field="s3_access_key",
-        name="STORAGE_S3_ACCESS_KEY",
-        parse=text,
-        help="access key; unset: the environment's own identity",
-        default=None,
-        secret=True,
-    ),
-    Var(
-        field="s3_secret_key",
-        name="STORAGE_S3_SECRET_KEY",
-        parse=text,
-        help="secret key that belongs to STORAGE_S3_ACCESS_KEY",
-        default=None,
-        secret=True,
-    ),
-    Var(
-        field="s3_bucket",
-        name="STORAGE_S3_BUCKET",
-        parse=text,
-        help="bucket of bundles, unless STORAGE_S3_BUNDLE_BUCKET names another",
-    ),
-    Var(
-        field="s3_bundle_bucket",
-        name="STORAGE_S3_BUNDLE_BUCKET",
-        parse=text,
-        help="bucket of bundles; default: STORAGE_S3_BUCKET",
-        default=None,
-    ),
-    Var(
-        field="s3_force_path_style",
-        name="STORAGE_S3_FORCE_PATH_STYLE",
-        parse=flag,
-        help="whether the bucket stands in the path instead of the host name",
-        default=False,
-    ),
-    Var(
-        field="ui_host_mode",
-        name="EXT_UI_HOST_MODE",
-        parse=lambda value: "runner" if choice("runner", "rust")(value) else "",
-        help="who serves extension UIs: runner (rust means the same)",
-        default="runner",
-    ),
-    Var(
-        field="redirect_compat",
-        name="REDIRECT_COMPAT",
-        parse=flag,
-        help="whether the gateway's /ext-ui redirects to RUNNER_PUBLIC_BASE instead of answering 404",
-        default=False,
-    ),
-    Var(
-        field="allowed_origins",
-        name="EXT_GATEWAY_ALLOWED_ORIGINS",
-        parse=origins,
-        help="comma-separated origins that may call /api/ext from a browser, exact match",
-        default=(),
-    ),
-    Var(
-        field="endpoint_policy",
-        name="EXT_ENDPOINT_POLICY",
-        parse=choice("advisory", "enforce"),
-        help="whether paths an extension does not declare are counted (advisory) or refused (enforce)",
-        default="advisory",
-    ),
-    Var(
-        field="audit_mode",
-        name="EXT_AUDIT_MODE",
-        parse=choice("required", "best-effort"),
-        help="whether calls stop (required) or go on for 60 s (best-effort) when they cannot be recorded",
-        default="required",
-    ),
-    Var(
-        field="stale_mode",
-        name="EXT_STALE_MODE",
-        parse=choice("serve", "refuse"),
-        help="what to do when the state feed is silent for more than 30 s",
-        default="serve",
-    ),
-)
+    debug_enabled: bool | None  # type: ignore[assignment]  # likewise
 
 
 def load_settings(env: Mapping[str, str]) -> GatewaySettings:
     """The gateway's settings from `env`. Raises `SettingError`, which names the variable and what would be valid."""
     loaded = load(_Loaded, VARIABLES, env)
     fields = {name: getattr(loaded, name) for name in GatewaySettings.__struct_fields__}
+    fields["debug_enabled"] = loaded.mode == "local" if loaded.debug_enabled is None else loaded.debug_enabled
     fields["database_direct_url"] = loaded.database_direct_url or loaded.database_url
     fields["s3_bucket"] = loaded.s3_bundle_bucket or loaded.s3_bucket
     settings = GatewaySettings(**fields)
@@ -347,6 +90,8 @@ def _check(settings: GatewaySettings) -> None:
             raise SettingError(f"{name}: {value!r} is not loopback, which EXT_MODE=local asks for; use 127.0.0.1:port")
     if (settings.s3_access_key is None) != (settings.s3_secret_key is None):
         raise SettingError("STORAGE_S3_ACCESS_KEY and STORAGE_S3_SECRET_KEY: set both, or neither")
+    if settings.local_tenant is not None and not settings.local:
+        raise SettingError("GATEWAY_LOCAL_TENANT: signs people in without a credential; only for EXT_MODE=local")
     own = settings.signing_key.public
     if any(key.kid == own.key_id or key.is_same(own) for key in settings.jwt_keys):
         raise SettingError("GATEWAY_JWT_KEYS: holds the gateway's own key; the host application needs one of its own")

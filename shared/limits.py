@@ -27,6 +27,7 @@ TOKEN_LIFETIME_MAX_S: Final = 60  # an execute or identity token; long enough fo
 HOST_TOKEN_GRACE_S: Final = 5  # a host token outlives its call's deadline by this
 CLOCK_SKEW_S: Final = 60  # between gateway and runner (fault F25)
 BODY_READ_MAX_MS: Final = 30_000  # 10 MiB at 3 Mbit/s; a body that trickles in slower is an attack or a lost client
+CLIENT_TAKES_NOTHING_MAX_MS: Final = 30_000  # sent and not acknowledged; then the connection is cut (fault F31)
 RUNNER_CONNECT_MAX_MS: Final = 1_000  # inside one cluster; a runner that does not accept by then is down
 RUNNER_CONNECTIONS_MAX: Final = 1_024  # of one gateway process to all runners; beyond, calls wait for a free one
 RUNNER_KEEPALIVE_S: Final = 4  # an idle connection; below Hypercorn's 5 s, so that the server never closes first
@@ -49,6 +50,7 @@ STORE_MAX_MEMORIES: Final = 16  # adapters bring their own
 TABLE_MAX_ELEMENTS: Final = 200_000  # StarlingMonkey's function table holds about 20,000
 INSTANCE_STATE_MAX_BYTES: Final = 4 * MIB  # the engine's own record of one instance; Python's largest has 0.3 MiB
 KEEP_RESIDENT_BYTES: Final = 16 * MIB  # of a guest's memory, between calls: the most any toolchain's hello touches
+MEMORIES_KEPT_MAX: Final = 4  # memories kept like that in one process: 64 MiB while a tenant's extensions are busy
 TABLE_KEEP_RESIDENT_BYTES: Final = 256 * KIB  # of a guest's tables; StarlingMonkey's has 160 KiB
 TRIM_IDLE_S: Final = 1  # after this an idle sandbox gives that memory back; a busy one never gets there
 LOG_EVENT_MAX_BYTES: Final = 8 * KIB  # one line of a person's attention (RUNNER_DEBUG_MAX_EVENT_BYTES)
@@ -68,7 +70,7 @@ QUEUE_MAX: Final = 1_024  # waiting calls of one worker; beyond: 503
 SANDBOX_IDLE_MAX: Final = 512  # bound, idle processes kept by one runner at 3–4 MiB each: 2 GiB of a node
 SANDBOX_CALLS_MAX: Final = 5_000  # then recycled: leaks of the C API stay bounded
 SANDBOX_RSS_MAX_BYTES: Final = 1 * GIB  # a guest's 256 MiB, and a 10 MiB body as 32-byte values in two copies: 640 MiB
-SANDBOX_WATCH_S: Final = 0.1  # how often running sandboxes are measured; in that time one cannot fault in 1 GiB
+SANDBOX_WATCH_MS: Final = 100  # how often running sandboxes are measured; in that time one cannot fault in 1 GiB
 SANDBOX_SPARES: Final = 1  # forked unbound, so that a new tenant pays no fork
 
 # ---- bundles ------------------------------------------------------------------------------------------------
@@ -138,7 +140,7 @@ DEBUG_WRITE_MAX_S: Final = 2  # one pipeline; then Redis counts as away
 DEBUG_RETRY_MAX_S: Final = 2  # longest pause before Redis is tried again
 DEBUG_FLUSH_MAX_S: Final = 2  # at the end of a runner; the supervisor allows 3 s beyond the drain
 DEBUG_LOST_GRACE_S: Final = 3  # past its deadline an execution's end is written; then it counts as lost
-DEBUG_READ_BLOCK_MS: Final = 2_000  # one wait for news; an idle stream costs a command in two seconds
+DEBUG_READ_BLOCK_MS: Final = 1_000  # one wait for news; an idle stream costs a command a second
 DEBUG_READ_MAX_S: Final = 4  # then Redis counts as away; longer than one wait
 DEBUG_READ_MAX_COUNT: Final = 256  # entries read at once: 2 MiB when every message is as long as it may be
 DEBUG_TAIL_MAX_COUNT: Final = 2_000  # EXT_DEBUG_SSE_TAIL_COUNT cannot replay more than a stream keeps
@@ -196,6 +198,7 @@ assert STORE_STATEMENT_MAX_MS < STORE_TRANSACTION_MAX_MS
 assert FINALIZE_WAIT_MAX_S < PREPARE_MAX_S < PREPARE_LEASE_S
 assert FINALIZE_WAIT_MAX_S < CLI_CALL_MAX_S
 assert RESPONSE_BODY_MAX_BYTES < CLI_ANSWER_MAX_BYTES
+assert CLIENT_TAKES_NOTHING_MAX_MS <= DEBUG_SEND_MAX_S * 1000
 assert DEBUG_READ_BLOCK_MS < DEBUG_READ_MAX_S * 1000
 assert DEBUG_HOST_EVENTS_MAX <= DEBUG_STREAM_MAX_COUNT // 2  # host calls never push out all that a guest said
 assert DEBUG_TAIL_COUNT <= DEBUG_TAIL_MAX_COUNT

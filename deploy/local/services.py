@@ -103,6 +103,7 @@ def gateway_environment(around: Surroundings) -> dict[str, str]:
     return {
         **_store(around, around.s3.gateway),
         "GATEWAY_BIND": addresses.bind(addresses.gateway),
+        "GATEWAY_LOCAL_TENANT": tokens.DEMO_TENANT,
         "GATEWAY_INTERNAL_BIND": addresses.bind(addresses.gateway_internal),
         "GATEWAY_DATABASE_URL": app,
         "GATEWAY_DATABASE_DIRECT_URL": app,

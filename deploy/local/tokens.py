@@ -18,6 +18,7 @@ from deploy.local.keys import KeyFiles
 
 ISSUER: Final = "https://host.alga.local"
 AUDIENCE: Final = "alga-extensions"
+DEMO_TENANT: Final = "acme"  # whose administrator the console signs in by itself
 LIFETIME_S: Final = 24 * 3600  # a working day on one stack
 
 READ_WRITE: Final = ("extension:read", "extension:write")

@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Mount, Route, Router
 from gateway.api import door
 from gateway.console.theme import LIGHT
 from gateway.context import GatewayContext
+from gateway.identity.principal import Principal
 from gateway.identity.sessions import IframeSession
 from gateway.installs import ui_source
 from gateway.middleware.cors import Cors
@@ -67,18 +68,33 @@ async def gate(ctx: GatewayContext, request: Request) -> Response:
 async def bootstrap(ctx: GatewayContext, request: Request) -> Response:
     """`GET /api/ext-ui/bootstrap/{extension}`: source, session and theme for the caller's iframe."""
     principal = await ctx.identity.authenticate(request.scope["headers"])
-    install = await ctx.resolver.resolve(principal.tenant_id, request.path_params["extension"])
+    return door.answer(await bootstrap_for(ctx, principal, request.path_params["extension"], INITIAL_PATH))
+
+
+async def bootstrap_for(ctx: GatewayContext, principal: Principal, reference: str, path: str) -> Bootstrap:
+    """What opens one extension for `principal`.
+
+    Args:
+        ctx: the gateway.
+        principal: whose iframe it is.
+        reference: any name of the extension that `/api/ext` takes.
+        path: the view inside the extension.
+
+    Raises:
+        NotInstalled, AmbiguousExtension: the reference does not mean one install.
+        NotFound: the extension has no pages.
+        Forbidden, ExtensionDisabled, Revoked: the caller may not use it.
+    """
+    install = await ctx.resolver.resolve(principal.tenant_id, reference)
     access.authorise(principal, install, "GET")
     if install.ui_entry is None:
         raise NotFound("this extension has no user interface")
     base = ctx.settings.runner_public_base
-    return door.answer(
-        Bootstrap(
-            src=ui_source.build(base, install.extension_id, install.content_hash, INITIAL_PATH),
-            content_hash=install.content_hash,
-            allowed_origin=ui_source.origin(base),
-            session=ctx.identity.mint_iframe_session(principal, install.extension_id, install.install_id),
-            theme_tokens=LIGHT,
-            initial_path=INITIAL_PATH,
-        )
+    return Bootstrap(
+        src=ui_source.build(base, install.extension_id, install.content_hash, path),
+        content_hash=install.content_hash,
+        allowed_origin=ui_source.origin(base),
+        session=ctx.identity.mint_iframe_session(principal, install.extension_id, install.install_id),
+        theme_tokens=LIGHT,
+        initial_path=path,
     )

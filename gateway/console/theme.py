@@ -1,4 +1,4 @@
-"""The light theme's default tokens: what an iframe gets before its host page says anything else.
+"""The default tokens, light and dark: what an iframe gets before its host page says anything else.
 
 The names are the contract of the UI kit; the colours are defaults a host may replace. Text on `bg`, `muted`,
 `primary`, `danger` and the other filled tokens has at least 4.5:1 contrast (WCAG 2.2, 1.4.3; a test computes it).
@@ -42,3 +42,44 @@ LIGHT: Final[dict[str, str]] = {
     "--alga-row-hover": "#f1effa",
 }
 """CSS custom property → value."""
+
+DARK: Final[dict[str, str]] = {
+    "--alga-bg": "#14141c",
+    "--alga-fg": "#ececf3",
+    "--alga-muted": "#1f1f2b",
+    "--alga-muted-fg": "#a9a9bb",
+    "--alga-primary": "#a78bfa",
+    "--alga-primary-foreground": "#17122b",
+    "--alga-primary-light": "#c4b5fd",
+    "--alga-primary-dark": "#8b6cf6",
+    "--alga-primary-50": "#1d1930",
+    "--alga-primary-100": "#272042",
+    "--alga-primary-soft": "#2b2350",
+    "--alga-primary-soft-fg": "#d6caff",
+    "--alga-primary-soft-hover": "#362c63",
+    "--alga-primary-border": "#4c3f86",
+    "--alga-secondary": "#2dd4bf",
+    "--alga-secondary-foreground": "#06201c",
+    "--alga-secondary-light": "#5eead4",
+    "--alga-border": "#363646",
+    "--alga-border-light": "#2a2a38",
+    "--alga-ring": "#a78bfa",
+    "--alga-radius": "0.5rem",
+    "--alga-accent": "#fb923c",
+    "--alga-accent-foreground": "#2a1203",
+    "--alga-danger": "#f87171",
+    "--alga-danger-dark": "#ef5350",
+    "--alga-warning": "#fbbf24",
+    "--alga-success": "#4ade80",
+    "--alga-card-bg": "#1a1a24",
+    "--alga-row-even": "#1a1a24",
+    "--alga-row-odd": "#1e1e29",
+    "--alga-row-hover": "#262338",
+}
+"""The same names for people who prefer dark pages."""
+
+
+def stylesheet() -> str:
+    """Both themes as CSS: light, and dark where the reader's system asks for it."""
+    light, dark = ("".join(f"{name}:{value};" for name, value in theme.items()) for theme in (LIGHT, DARK))
+    return f":root{{{light}}}\n@media (prefers-color-scheme:dark){{:root{{{dark}}}}}\n"

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from gateway.identity.api_keys import PREFIX, ApiKeys
+from gateway.identity.console import COOKIE, ConsoleSessions, cookie
 from gateway.identity.principal import Principal
 from gateway.identity.sessions import IframeSession, IframeSessions, SessionVerifier
 from gateway.settings import GatewaySettings
@@ -36,6 +37,7 @@ class Identity:
         self._sessions = SessionVerifier(settings.jwt_keys, settings.jwt_audience, settings.jwt_issuer, clock)
         self._iframes = IframeSessions(settings.signing_key, clock)
         self._api_keys = ApiKeys(store, clock)
+        self.console = ConsoleSessions(store, clock)
 
     async def authenticate(self, headers: RawHeaders, *, iframe: bool = False) -> Principal:
         """The verified caller.
@@ -52,10 +54,38 @@ class Identity:
         """
         given = list(headers)
         principal = await self._verify(_bearer(given), iframe=iframe)
-        tenant = principal.tenant_id.encode()
-        if any(name in _TENANT_HEADERS and value != tenant for name, value in given):
-            raise TenantMismatch("leave the tenant header out: the credential names the tenant")
+        _check_tenant(principal, given)
         return principal
+
+    async def authenticate_text(self, credential: str) -> Principal:
+        """Who a session token or an API key that was typed into a form speaks for. Raises `InvalidSession`."""
+        if not credential.isascii() or not credential.isprintable() or " " in credential:
+            raise InvalidSession
+        return await self._verify(credential, iframe=False)
+
+    async def console_principal(self, headers: RawHeaders) -> Principal:
+        """Who the console's cookie speaks for: only `/msp/…` and the debug stream may ask.
+
+        Raises:
+            Unauthenticated: there is no cookie.
+            InvalidSession: it is not good, or not any more.
+            TenantMismatch: a header names another tenant than the sign-in's.
+            AccessPolicyUnavailable: it could not be looked up.
+        """
+        given = list(headers)
+        principal = (await self.console.verify(given)).principal
+        _check_tenant(principal, given)
+        return principal
+
+    async def authenticate_viewer(self, headers: RawHeaders) -> Principal:
+        """Who wants to watch the debug stream: by a bearer credential, or else by the console's cookie.
+
+        A browser's `EventSource` can send no header of its own. Raises what `authenticate` raises.
+        """
+        given = list(headers)
+        if any(name == b"authorization" for name, _ in given) or cookie(given, COOKIE) is None:
+            return await self.authenticate(given)
+        return await self.console_principal(given)
 
     def mint_iframe_session(self, principal: Principal, extension_id: str, install_id: str) -> IframeSession:
         """A session for the caller's iframe of one install. Raises `InvalidSession` for an iframe's own session."""
@@ -71,6 +101,12 @@ class Identity:
                 raise InvalidSession
             return self._iframes.verify(token)
         return self._sessions.verify(token)
+
+
+def _check_tenant(principal: Principal, headers: RawHeaders) -> None:
+    tenant = principal.tenant_id.encode()
+    if any(name in _TENANT_HEADERS and value != tenant for name, value in headers):
+        raise TenantMismatch("leave the tenant header out: the credential names the tenant")
 
 
 def _bearer(headers: Iterable[tuple[bytes, bytes]]) -> str:

@@ -166,7 +166,7 @@ class InstallResolver:
 async def open_resolver(store: Database, settings: GatewaySettings) -> AsyncIterator[InstallResolver]:
     """The resolver of one process, and beside it the listener that keeps its cache honest."""
     stale_s = INSTALL_STALE_MAX_S if settings.audit_mode == "best-effort" else 0
-    resolver = InstallResolver(loader(store), stale_s=stale_s)
+    resolver = InstallResolver(loader(store, debug=settings.debug_enabled), stale_s=stale_s)
     changes = notices.changes(settings.database_direct_url)
     listener = asyncio.create_task(resolver.follow(changes), name="install listener")
     listener.add_done_callback(_ended)
@@ -178,14 +178,18 @@ async def open_resolver(store: Database, settings: GatewaySettings) -> AsyncIter
         await resolver.close()
 
 
-def loader(store: Database) -> Load:
-    """Asks the database, in the tenant's own transaction."""
+def loader(store: Database, *, debug: bool = False) -> Load:
+    """Asks the database, in the tenant's own transaction.
+
+    Args:
+        debug: whether every install is debugged, whatever its own switch says.
+    """
 
     async def load(tenant_id: str, reference: str) -> Found:
         async with store.tenant(tenant_id) as tx:
             find = statements.by_id if ids.is_uuid(reference) else statements.by_name
             rows = await find(tx, tenant_id, reference)
-        return tuple(resolved(tenant_id, row) for row in rows)
+        return tuple(resolved(tenant_id, row, debug=debug) for row in rows)
 
     return load
 

@@ -101,8 +101,12 @@ _manifests = msgspec.json.Decoder(_Manifest)
 _configs = msgspec.json.Decoder(dict[str, Scalar])
 
 
-def resolved(tenant_id: str, row: InstallRow) -> ResolvedInstall:
-    """The value of a row. Raises `msgspec.MsgspecError` when a stored document is not what publish accepted."""
+def resolved(tenant_id: str, row: InstallRow, *, debug: bool = False) -> ResolvedInstall:
+    """The value of a row; it is debugged if either the row or the platform says so.
+
+    Raises:
+        msgspec.MsgspecError: a stored document is not what publish accepted.
+    """
     manifest = _manifests.decode(row.manifest)
     return ResolvedInstall(
         tenant_id=tenant_id,
@@ -130,7 +134,7 @@ def resolved(tenant_id: str, row: InstallRow) -> ResolvedInstall:
         endpoint_policy=row.endpoint_policy,
         ui_entry=manifest.ui.entry if manifest.ui else None,
         hooks=frozenset(manifest.ui.hooks) if manifest.ui else frozenset(),
-        debug=row.debug_enabled,
+        debug=row.debug_enabled or debug,
     )
 
 

@@ -136,6 +136,21 @@ async def set_status(tx: Tx, install_id: str, status: Status, purge_after: datet
     )
 
 
+async def debug_enabled(tx: Tx, install_id: str) -> bool:
+    """Whether the install's calls are debugged by its own switch."""
+    cursor = await tx.execute("select debug_enabled from tenant_extension_install where id = %s", (install_id,))
+    row = await cursor.fetchone()
+    return row is not None and bool(row[0])
+
+
+async def set_debug_enabled(tx: Tx, install_id: str, *, enabled: bool) -> None:
+    """Turn that switch. What runs keeps its generation: nobody gains or loses a right by it."""
+    await tx.execute(
+        "update tenant_extension_install set debug_enabled = %s, updated_at = now() where id = %s",
+        (enabled, install_id),
+    )
+
+
 async def add_history(tx: Tx, *, install: Install, action: Action, actor: str) -> None:
     """Remember what was installed with which grants."""
     await tx.execute(

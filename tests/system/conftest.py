@@ -1,20 +1,13 @@
-"""The running platform for the system tests: both services, real PostgreSQL, Redis and S3, three guests, two tenants.
-
-One stack serves all tests of a session, on random ports, in a directory of its own; built guests come from the
-same place as `make run`'s. It ends with the session, also when that is killed.
-"""
+"""Who acts in the system tests. The running platform itself is the fixture `stack`, which other suites share."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from deploy.local import background, commands
-from deploy.local.progress import Progress
 from deploy.local.record import Stack
-from deploy.local.stack import Options
 from tests.system.acting import Visitor, visiting
 
 HERE = Path(__file__).parent
@@ -27,22 +20,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("system")
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(120, func_only=True))
-
-
-@pytest.fixture(scope="session")
-def stack_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the session's stack keeps its data, keys and logs."""
-    return tmp_path_factory.mktemp("stack")
-
-
-@pytest.fixture(scope="session")
-def stack(stack_directory: Path) -> Iterator[Stack]:
-    """The running stack, as its `stack.json` describes it."""
-    try:
-        with background.attached(Options(directory=stack_directory, random_ports=True)) as running:
-            yield running
-    finally:
-        commands.reset(stack_directory, Progress(), keep=frozenset({"logs"}))
 
 
 @pytest.fixture

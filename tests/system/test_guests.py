@@ -85,7 +85,7 @@ async def test_a_guest_never_sees_credentials_and_only_the_listed_headers(admin:
     assert not {"authorization", "cookie", "x-custom"} & set(seen)
 
 
-@pytest.mark.parametrize("name", ["hello-python", "hello-starling"])
+@every_guest
 async def test_randomness_differs_between_calls(admin: Visitor, name: str) -> None:
     drawn = {(await admin.get(at(name, "/random"))).json()["random"] for _ in range(5)}
     assert len(drawn) == 5

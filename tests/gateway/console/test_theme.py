@@ -1,10 +1,13 @@
-"""The default theme is complete and can be read."""
+"""The default themes are complete and can be read."""
 
 from __future__ import annotations
 
 import pytest
 
-from gateway.console.theme import LIGHT
+from gateway.console.theme import DARK, LIGHT, stylesheet
+
+THEMES = {"light": LIGHT, "dark": DARK}
+each_theme = pytest.mark.parametrize("theme", THEMES.values(), ids=THEMES)
 
 NAMES = [
     "bg",
@@ -41,8 +44,9 @@ NAMES = [
 ]
 
 
-def test_every_token_of_the_kit_has_a_default_and_no_other() -> None:
-    assert set(LIGHT) == {f"--alga-{name}" for name in NAMES}
+@each_theme
+def test_every_token_of_the_kit_has_a_default_and_no_other(theme: dict[str, str]) -> None:
+    assert set(theme) == {f"--alga-{name}" for name in NAMES}
 
 
 def _luminance(colour: str) -> float:
@@ -51,11 +55,12 @@ def _luminance(colour: str) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def _contrast(one: str, other: str) -> float:
-    light, dark = sorted((_luminance(LIGHT[f"--alga-{one}"]), _luminance(LIGHT[f"--alga-{other}"])), reverse=True)
+def _contrast(theme: dict[str, str], one: str, other: str) -> float:
+    light, dark = sorted((_luminance(theme[f"--alga-{one}"]), _luminance(theme[f"--alga-{other}"])), reverse=True)
     return (light + 0.05) / (dark + 0.05)
 
 
+@each_theme
 @pytest.mark.parametrize(
     ("text", "ground"),
     [
@@ -70,11 +75,20 @@ def _contrast(one: str, other: str) -> float:
         ("primary-soft-fg", "primary-soft"),
         ("primary-soft-fg", "primary-soft-hover"),
         *[(text, "bg") for text in ("primary", "secondary", "danger", "warning", "success")],
+        *[(text, "card-bg") for text in ("primary", "danger", "warning", "success")],
     ],
 )
-def test_text_stands_out_from_its_ground(text: str, ground: str) -> None:
-    assert _contrast(text, ground) >= 4.5
+def test_text_stands_out_from_its_ground(theme: dict[str, str], text: str, ground: str) -> None:
+    assert _contrast(theme, text, ground) >= 4.5
 
 
-def test_the_focus_ring_stands_out_from_the_page() -> None:
-    assert _contrast("ring", "bg") >= 3
+@each_theme
+def test_the_focus_ring_stands_out_from_the_page(theme: dict[str, str]) -> None:
+    assert _contrast(theme, "ring", "bg") >= 3
+    assert _contrast(theme, "ring", "card-bg") >= 3
+
+
+def test_the_stylesheet_has_every_token_of_both_themes() -> None:
+    light, dark = stylesheet().split("@media (prefers-color-scheme:dark)")
+    for text, theme in ((light, LIGHT), (dark, DARK)):
+        assert all(f"{name}:{value};" in text for name, value in theme.items())
