@@ -299,7 +299,7 @@ OFFENCES = [
     (file_names, {"tests/test_helpers.py": ""}, "test_helpers.py is a place for everything"),
     (foreign_text, {"deploy/README.md": "see /wor" + "k/x"}, "deploy/README.md:1 mentions /wor" + "k/"),
     (foreign_text, {".ci/run": "\ncd /roo" + "t/x"}, ".ci/run:2 mentions"),
-    (foreign_text, {"a.lock": "https://registry.npm" + "js.org/x"}, "a.lock:1 mentions"),
+    (foreign_text, {"a.lock": "https://regis" + "try.npm" + "js.org/x"}, "a.lock:1 mentions"),
     (foreign_text, {"shared/a.py": '"""Source: 04-' + 'gateway."""'}, "shared/a.py:1 mentions 04-"),
     (top_level, {"notes.txt": ""}, "notes.txt does not belong"),
     (top_level, {"README.md": ""}, "Makefile is missing"),
