@@ -34,7 +34,8 @@ from gateway.cli.toolchains import (
 from shared.limits import BUILD_MAX_S, BUILD_OUTPUT_TAIL_BYTES, COMPONENT_MAX_BYTES, MIB
 
 COMPONENT: Final = Path("dist/main.wasm")
-_NOT_SOURCES: Final = frozenset({"node_modules", "dist", "__pycache__"})  # outputs, and what toolchain versions cover
+_NOT_SOURCES: Final = frozenset({"node_modules", "__pycache__"})  # what toolchain versions cover
+_OUTPUTS: Final = frozenset({"dist"})  # at the top of a project; `ui/dist` is what a bundler made for the pages
 _PASSED_ON: Final = ("PATH", "HOME", "TMPDIR", "TEMP", "TMP", "LANG", "LC_ALL", "SYSTEMROOT")
 _CODE: Final = frozenset({".py", ".js"})  # of a runtime: what a guest can import
 _WASM_MAGIC: Final = b"\0asm"
@@ -105,7 +106,7 @@ def source_digest(project: Path, wit: Path, *, without: Collection[str] = ()) ->
 
     Covers every file of the project, of the runtime it is built with and of the WIT folder (relative name and bytes, in
     order of name), the iframe SDK where a page gets it, the toolchain's version and how it is called. `node_modules`,
-    `dist`, `__pycache__` and names with a leading dot do not count.
+    `__pycache__`, names with a leading dot and the project's own `dist` do not count.
 
     Args:
         project: as for `build_guest`.
@@ -125,10 +126,8 @@ def source_digest(project: Path, wit: Path, *, without: Collection[str] = ()) ->
 
     add("toolchain", tool_version(guest).encode())
     add("recipe", recipe(guest))
-    for label, root in (("project", guest.project), ("wit", wit.resolve())):
-        for path in _files(root):
-            if root == guest.project and path.relative_to(root).parts[0] in without:
-                continue
+    for label, root, left_out in (("project", guest.project, {*_OUTPUTS, *without}), ("wit", wit.resolve(), ())):
+        for path in _files(root, without=left_out):
             add(f"{label}/{path.relative_to(root).as_posix()}", path.read_bytes())
     for place, path in _runtime(guest):
         add(f"runtime/{place}", path.read_bytes())
@@ -167,19 +166,28 @@ def _sources(guest: Guest, scratch: Path) -> Path:
             next_step='remove the folder, or "runtime" from the key `alga` of package.json',
         )
     staged = scratch / "project"
-    own = ((path.relative_to(guest.project).as_posix(), path) for path in _files(guest.project))
+    sources = _files(guest.project, without=_OUTPUTS)
+    own = ((path.relative_to(guest.project).as_posix(), path) for path in sources)
     for place, path in (*own, *_runtime(guest)):
         (staged / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, staged / place)
     return staged
 
 
-def _files(root: Path) -> Iterator[Path]:
-    """The regular files below `root` in order of their relative names; none when `root` does not exist."""
+def _files(root: Path, *, without: Collection[str] = ()) -> Iterator[Path]:
+    """The regular files below `root` in order of their relative names; none when `root` does not exist.
+
+    Args:
+        root: the folder.
+        without: names directly in it that do not count.
+    """
     found: list[Path] = []
     for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if _counts(name)]
         here = Path(folder)
+        folders[:] = [name for name in folders if _counts(name)]
+        if here == root:
+            folders[:] = [name for name in folders if name not in without]
+            names[:] = [name for name in names if name not in without]
         for name in (*folders, *names):
             if _counts(name) and (here / name).is_symlink():
                 raise BuildError(
@@ -198,7 +206,8 @@ def _refuse_nested(project: Path, out: Path) -> None:
     """A tree inside the project would be part of the next build's sources, except where nobody looks for any."""
     if out == project or not out.is_relative_to(project):
         return
-    if all(_counts(part) for part in out.relative_to(project).parts):
+    parts = out.relative_to(project).parts
+    if parts[0] not in _OUTPUTS and all(_counts(part) for part in parts):
         raise BuildError(
             f"the output {out.relative_to(project).as_posix()} lies among the sources of {project.name}",
             next_step="choose a folder outside the project, or the project itself",

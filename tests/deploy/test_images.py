@@ -4,6 +4,7 @@ privilege and no secret; and the health check of the images asks a real listener
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -42,10 +43,10 @@ def test_every_role_is_a_target():
 
 
 def test_everything_that_is_copied_exists_and_reaches_the_builder():
-    assert copied() == {"requirements.lock", "shared", "gateway", "runner", "deploy/images/probe.py"}
+    assert copied() == {"requirements.lock", "shared", "gateway", "gateway/sdk", "runner", "deploy/images/probe.py"}
     assert [name for name in copied() if not (ROOT / name).exists()] == []
     assert ignored()[0] == "*"  # then only what is named
-    assert {line[1:] for line in ignored() if line.startswith("!")} == copied()
+    assert {line[1:] for line in ignored() if line.startswith("!")} == copied() - {"gateway/sdk"}
 
 
 def test_what_is_copied_from_a_stage_is_made_there():
@@ -56,6 +57,16 @@ def test_what_is_copied_from_a_stage_is_made_there():
                 assert one.flags["from"] in every
     assert [one.words[0] for one in every["gateway"].all("COPY")] == ["/build/gateway"]
     assert [one.words[0] for one in every["runner"].all("COPY")] == ["/build/runner", "/build/cache/"]
+
+
+def test_the_pages_javascript_is_built_in_the_image_and_not_taken_from_the_folder():
+    (built,) = [one for one in dockerfile.stages()["build"].all("COPY") if one.flags.get("from") == "sdk"]
+    assert built.words == ("/sdk/host/dist", "./gateway/gateway/sdk/host/dist")
+    assert "**/dist" in ignored()
+    (command,) = dockerfile.stages()["sdk"].all("RUN")
+    assert "--ignore-scripts" in command.text
+    assert command.text.endswith("npm run --silent build")
+    assert "build" in json.loads((ROOT / "gateway/sdk/package.json").read_text())["scripts"]
 
 
 def test_a_service_has_its_own_code_and_not_the_others():
@@ -76,11 +87,12 @@ def test_packages_are_locked_by_hash_and_never_built():
     assert "http" not in install
 
 
-def test_the_base_image_is_an_argument_with_a_plain_name():
-    (argument,) = dockerfile.before_stages()
-    assert re.fullmatch(r"PYTHON=python:3\.\d+-slim", argument.text)
+def test_the_base_images_are_arguments_with_plain_names():
+    python, node = dockerfile.before_stages()
+    assert re.fullmatch(r"PYTHON=python:3\.\d+-slim", python.text)
+    assert re.fullmatch(r"NODE=node:\d+-slim", node.text)
     bases = {stage.base for stage in dockerfile.stages().values()} - set(dockerfile.stages())
-    assert bases == {"${PYTHON}"}
+    assert bases == {"${PYTHON}", "${NODE}"}
 
 
 def test_nothing_secret_is_built_in():
@@ -88,7 +100,7 @@ def test_nothing_secret_is_built_in():
     assert [one.text for one in given if SECRET.search(one.text)] == []
     assert [one.text for one in dockerfile.instructions() if "http" in one.text] == []
     assert not {"ADD", "VOLUME", "ONBUILD"} & {one.keyword for one in dockerfile.instructions()}
-    assert "build" not in {stage.base for stage in dockerfile.stages().values()}  # its layers stay behind
+    assert not {"build", "sdk"} & {stage.base for stage in dockerfile.stages().values()}  # its layers stay behind
 
 
 @pytest.mark.parametrize("role", ROLES)

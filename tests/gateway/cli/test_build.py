@@ -78,6 +78,7 @@ def test_the_same_files_elsewhere_have_the_same_digest(tmp_path: Path) -> None:
     [
         {"src/handler.js": "export function handler() { }"},
         {"src/more.js": ""},
+        {"ui/dist/app.js": "export {};"},
         {"ui/index.html": ""},
         {"manifest.json": '{"version": "1.0.1"}'},
         {"node_modules/componentize-qjs/package.json": '{"version": "0.4.4"}'},
@@ -154,6 +155,12 @@ def test_a_build_lays_out_a_tree_that_can_be_packed(project: Path, tmp_path: Pat
     assert tree(tmp_path / "out") == ["dist/main.wasm", "manifest.json", "ui/assets/app.js", "ui/index.html"]
     assert lines[0] == "sample: building with componentize-qjs 0.4.3"
     assert lines[1].startswith("sample: dist/main.wasm 0.0 MiB in ")
+
+
+def test_what_a_bundler_left_in_ui_dist_is_part_of_the_bundle(project: Path, tmp_path: Path) -> None:
+    write(project, {"ui/dist/index.html": "<!doctype html>", "dist/old.txt": "an output of its own"})
+    copy_bundle_files(project, tmp_path / "out")
+    assert tree(tmp_path / "out") == ["manifest.json", "ui/assets/app.js", "ui/dist/index.html", "ui/index.html"]
 
 
 def test_the_driver_hands_the_toolchain_what_was_chosen(tmp_path: Path) -> None:
