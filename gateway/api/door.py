@@ -15,6 +15,7 @@ from starlette.routing import Route
 from gateway.context import GatewayContext
 from gateway.identity.actor import Actor
 from gateway.identity.principal import require
+from gateway.middleware.request_id import note
 from shared.errors import InvalidRequest
 from shared.limits import PAGE_DEFAULT, PAGE_MAX
 
@@ -50,6 +51,7 @@ def request_id(request: Request) -> str:
 async def caller(ctx: GatewayContext, request: Request, permission: str) -> Actor:
     """The verified caller, who holds `permission`. Raises `Unauthenticated`, `InvalidSession`, `Forbidden`."""
     principal = await ctx.identity.authenticate(request.scope["headers"])
+    note(request.scope, tenant_id=principal.tenant_id)
     require(principal, permission)
     return Actor(principal, request_id(request))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from starlette.datastructures import URLPath
@@ -11,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.context import GatewayContext
 from gateway.middleware.cors import Cors
 from gateway.middleware.problems import Problems
+from gateway.middleware.request_id import note
 from gateway.policy.endpoints import EndpointPolicy
 from gateway.proxy.admission import Admission, Request
 from gateway.proxy.answer import Answer
@@ -74,6 +76,7 @@ class ExtensionDoor:
             raw_query=scope["query_string"],
             headers=tuple(scope["headers"]),
             receive=receive,
+            note=partial(note, scope),
         )
         try:
             answer = await self._exchange.call(request)

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import problem
+from gateway.middleware.request_id import note
 from shared.errors import Internal, InvalidRequest, MethodNotAllowed, NotFound, PlatformError
 
 _log = structlog.get_logger(__name__)
@@ -63,6 +64,7 @@ class _Exchange:
             # Half an answer is out: it cannot be taken back. Leaving without its end makes the server cut it.
             _log.warning("answer_cut", code=error.code, path=scope["path"])
             return
+        note(scope, code=error.code)
         body = problem.encode(error, scope["state"]["request_id"])
         headers = problem.headers(error, body)
         headers += [(name.lower().encode(), value.encode()) for name, value in (further or {}).items()]

@@ -5,6 +5,7 @@ In this order: headers → identify → path → resolve → authorise → endpo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.types import Receive
@@ -29,6 +30,7 @@ class Request:
         raw_path, raw_query: the request target's bytes.
         headers: as they came, names in lower case.
         receive: the rest of the request.
+        note: told which tenant, extension and install it is about, as soon as that is known.
     """
 
     request_id: str
@@ -37,6 +39,7 @@ class Request:
     raw_query: bytes
     headers: tuple[tuple[bytes, bytes], ...]
     receive: Receive
+    note: Callable[..., None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +79,11 @@ class Admission:
         if header_policy.loads_as_script(request.headers):
             raise Forbidden("an extension's answer cannot be loaded as a script or worker")
         principal = await self._identity.authenticate(request.headers, iframe=True)
+        request.note(tenant_id=principal.tenant_id)
         path = paths.parse(request.raw_path)
         query_string, query = paths.query(request.raw_query)
         install = await self._find(principal, path.extension)
+        request.note(extension_id=install.extension_id, install_id=install.install_id)
         access.authorise(principal, install, request.method)
         policy = endpoints.effective(self._endpoint_policy, install.endpoint_policy)
         match = endpoints.decide(policy, install.endpoints, request.method, path.segments)

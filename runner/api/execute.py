@@ -73,8 +73,10 @@ class ExecuteDoor:
         except Exception:  # noqa: BLE001 - the caller gets a typed error, the operator the trace
             _log.exception("execute_failed")
             answer, code, blame = _refusal(Internal()), Internal.code, str(Internal.blame)
+        elapsed_s = time.perf_counter() - started
         self._metrics.requests.labels(code, blame).inc()
-        self._metrics.request_seconds.observe(time.perf_counter() - started)
+        self._metrics.request_seconds.observe(elapsed_s)
+        _log.info("call", **_named(headers), code=code, status=answer.status, duration_ms=round(elapsed_s * 1000, 3))
         await _send(send, answer, answer_kind, retry_after)
 
     async def _serve(self, headers: dict[bytes, bytes], kind: str, body: bytes) -> wire.ExecuteResponse:
@@ -124,6 +126,21 @@ class ExecuteDoor:
         if claims is not None:
             _check_binding(claims, context)
         return request
+
+
+_NAMES_IN_LOG: Final = {
+    "request_id": b"x-request-id",
+    "tenant_id": b"x-alga-tenant",
+    "extension_id": b"x-alga-extension",
+}
+_NAME_MAX_CHARS: Final = 128  # of what a caller that was refused claims to be
+
+
+def _named(headers: dict[bytes, bytes]) -> dict[str, str]:
+    """What a call says it is about, for its line in the log; the gateway's line has the same request id."""
+    return {
+        name: headers.get(header, b"")[:_NAME_MAX_CHARS].decode("latin-1") for name, header in _NAMES_IN_LOG.items()
+    }
 
 
 def _check_ids(context: wire.Context) -> None:

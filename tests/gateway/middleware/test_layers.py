@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.middleware.bodies import Bodies, Budget
 from gateway.middleware.heads import Heads
 from gateway.middleware.problems import Problems
-from gateway.middleware.request_id import RequestIds
+from gateway.middleware.request_id import RequestIds, note
 from shared.errors import AccessPolicyUnavailable, Forbidden
 from shared.limits import HEADER_BLOCK_MAX_BYTES, URL_MAX_BYTES
 from tests.gateway.asgi import Answer, Client
@@ -74,6 +74,43 @@ async def test_an_id_that_could_do_harm_is_replaced(given: bytes) -> None:
     assert found is not None
     assert found.encode() != given
     assert len(found) == 36
+
+
+# ---- the line in the log ------------------------------------------------------------------------------------
+
+
+async def line_of(client: Client, method: str, path: str, headers: dict[str, str] | None = None) -> dict[str, object]:
+    """The line that one request leaves; its duration, which varies, is taken out."""
+    with structlog.testing.capture_logs() as lines:
+        await client.request(method, path, headers=headers or {})
+    (line,) = [line for line in lines if line["event"] == "request"]
+    assert line.pop("duration_ms") >= 0
+    return dict(line)
+
+
+async def test_a_request_leaves_one_line_without_its_query() -> None:
+    line = await line_of(app(read_all), "POST", "/a/b?token=hidden")
+    assert line == {"event": "request", "log_level": "info", "method": "POST", "path": "/a/b", "status": 200}
+
+
+async def test_the_line_of_a_refusal_names_its_code() -> None:
+    line = await line_of(app(raising(Forbidden("no"))), "GET", "/a")
+    assert (line["status"], line["code"]) == (403, "forbidden")
+
+
+async def test_what_was_found_out_on_the_way_stands_in_the_line() -> None:
+    async def act(scope: Scope, receive: Receive, send: Send) -> None:
+        note(scope, tenant_id="acme")
+        await read_all(scope, receive, send)
+
+    assert (await line_of(app(act), "GET", "/"))["tenant_id"] == "acme"
+
+
+async def test_what_is_asked_all_the_time_leaves_a_line_only_when_it_fails() -> None:
+    with structlog.testing.capture_logs() as lines:
+        await app(read_all).request("GET", "/healthz")
+    assert lines == []
+    assert (await line_of(app(raising(AccessPolicyUnavailable("no"))), "GET", "/readyz"))["status"] == 503
 
 
 # ---- errors -------------------------------------------------------------------------------------------------
