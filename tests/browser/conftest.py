@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from deploy.local.record import Stack
 from tests.browser import chromium
 
 HERE = Path(__file__).parent
 SCREENSHOTS = HERE.parents[1] / ".local" / "screenshots"
-WAIT_MAX_MS = 20_000  # a first call of a cold guest on a busy machine
+WAIT_MAX_MS = 20_000  # a first call of a cold guest, or a first page in a cold browser, on a busy machine
 
 Shoot = Callable[[Page, str], Awaitable[None]]
 
@@ -41,6 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 async def browser() -> AsyncIterator[Browser]:
     """One browser for the session; each test has a context, and so cookies, of its own."""
     async with async_playwright() as playwright:
+        expect.set_options(timeout=WAIT_MAX_MS)  # a locator's expectations have a limit of their own: 5 s
         found = await playwright.chromium.launch(executable_path=chromium.find(), args=list(chromium.ARGUMENTS))
         yield found
         await found.close()
