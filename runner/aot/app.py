@@ -1,6 +1,6 @@
 """The compiler role's listener: `POST /v1/prepare`, `/healthz`, `/readyz`, `/metrics`.
 
-It meets no guest traffic and holds no sealing key. Composition happens in the lifespan and is undone in reverse.
+What it consists of is opened in the lifespan and closed in reverse.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 import msgspec
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -22,13 +22,10 @@ from starlette.routing import Route
 
 from runner import problem
 from runner.aot.callers import Callers
-from runner.aot.compiler import Compiler, Target
-from runner.bundles.archive import Archives
-from runner.bundles.background import Background
-from runner.bundles.cache import DiskCache
-from runner.bundles.objects import Objects, open_objects
-from runner.bundles.statements import Statements
-from runner.sandbox.engine import CPU_TARGET, EngineOptions, engine_id
+from runner.aot.compiler import Compiler
+from runner.aot.jobs import CompileLimits, Jobs
+from runner.aot.role import open_role
+from runner.bundles.objects import Objects
 from runner.settings import CompilerSettings
 from runner.state.trust_watch import watch_trust
 from shared import ids
@@ -59,6 +56,22 @@ class _Metrics:
             buckets=(0.1, 0.5, 1, 2, 5, 10, 20, 40, 80, 120),
             registry=self.registry,
         )
+        self.jobs = Gauge("ext_prepare_jobs", "Preparations by state", ["state"], registry=self.registry)
+        self.tampered = Counter(
+            "ext_cache_tampered_total",
+            "Stored bytes that failed their check and were not used: alert on any",
+            ["where"],
+            registry=self.registry,
+        )
+
+    def count_tampered(self, where: str) -> None:
+        """Bytes from `disk` or `store` were not what was signed."""
+        self.tampered.labels(where).inc()
+
+    def show(self, jobs: Jobs) -> None:
+        """Expose the queue."""
+        self.jobs.labels("running").set_function(lambda: jobs.running)
+        self.jobs.labels("waiting").set_function(lambda: jobs.waiting)
 
 
 class _Context(msgspec.Struct, frozen=True):
@@ -76,12 +89,16 @@ class CompilerApp:
         settings: of the role.
         trust: whose signatures count.
         draining: set from outside when the process was told to end; `/readyz` fails from then on.
+        limits: what compiling may cost; by default the platform's on this machine.
     """
 
-    def __init__(self, settings: CompilerSettings, trust: TrustStore, draining: asyncio.Event) -> None:
+    def __init__(
+        self, settings: CompilerSettings, trust: TrustStore, draining: asyncio.Event, limits: CompileLimits | None
+    ) -> None:
         self._settings = settings
         self._trust = trust
         self._draining = draining
+        self._limits = limits
         self._metrics = _Metrics()
         self._open: _Context | None = None
 
@@ -142,31 +159,19 @@ class CompilerApp:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
-        settings = self._settings
-        cache = DiskCache(settings.ext_cache_root, max_bytes=0)  # each digest is read once: nothing is kept
-        await cache.open()
-        async with open_objects(settings) as objects, Background() as background, asyncio.TaskGroup() as tasks:
+        async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(watch_trust(self._trust), name="watch trust bundle")
-            statements = Statements(objects, cache, self._trust, background)
-            compiler = Compiler(
-                statements=statements,
-                archives=Archives(objects, cache, statements),
-                objects=objects,
-                key=settings.compiler_signing_key,
-                target=Target(
-                    engine_id=engine_id(EngineOptions(fuel=settings.runner_fuel)),
-                    cpu_target=CPU_TARGET,
-                    fuel=settings.runner_fuel,
-                ),
-                workspace=cache.workspace,
-            )
-            self._open = _Context(compiler, objects, Callers(settings.compiler_caller_keys))
             try:
-                yield
+                async with open_role(
+                    self._settings, self._trust, limits=self._limits, tampered=self._metrics.count_tampered
+                ) as role:
+                    self._metrics.show(role.compiler.jobs)
+                    self._open = _Context(role.compiler, role.objects, Callers(self._settings.compiler_caller_keys))
+                    try:
+                        yield
+                    finally:
+                        self._open = None
             finally:
-                self._open = None
-                await compiler.aclose()
-                await statements.aclose()
                 watching.cancel()
 
 

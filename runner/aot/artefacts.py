@@ -26,6 +26,7 @@ from shared.keys import PrivateKey, PublicKey
 from shared.limits import GIB, KIB, MIB, ZSTD_WINDOW_MAX_BYTES
 from shared.signing import pre_authentication_encoding
 
+ROOT: Final = "aot/"
 ARTEFACT_MAX_BYTES: Final = 1 * GIB  # decompressed; 128 MiB of component make about 400
 ARTEFACT_STORED_MAX_BYTES: Final = 256 * MIB  # compressed; native code shrinks to less than a third
 SIGNATURE_MAX_BYTES: Final = 8 * KIB  # ours has 700 bytes
@@ -66,7 +67,7 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
 
 def object_key(engine_id: str, component_sha256: str) -> str:
     """The artefact's key in the store."""
-    return f"aot/{engine_id}/{component_sha256}.cwasm.zst"
+    return f"{ROOT}{engine_id}/{component_sha256}.cwasm.zst"
 
 
 def signature_key(engine_id: str, component_sha256: str) -> str:

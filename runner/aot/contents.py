@@ -34,10 +34,15 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
     files: int
 
 
-def read_contents(archive: BinaryIO, statement: BundleStatement) -> Contents:
+def read_contents(archive: BinaryIO, statement: BundleStatement, known: frozenset[str] | None = None) -> Contents:
     """Read a bundle whose digest and signature were verified. Blocks; call it in a thread.
 
     The archive is read twice: which member is the component stands in the manifest, which comes behind it.
+
+    Args:
+        archive: the bytes.
+        statement: what was signed about them.
+        known: capabilities the manifest may ask for, as `parse_manifest` takes them.
 
     Raises:
         BundleInvalid, BundleLimits: not a well-formed bundle, or one whose members are not the signed ones.
@@ -55,7 +60,7 @@ def read_contents(archive: BinaryIO, statement: BundleStatement) -> Contents:
     data = found[0].data
     if sha256_hex(data) != statement.manifest_sha256:
         raise BundleInvalid("the signature names another manifest; sign the bundle that is sent", path=MANIFEST)
-    manifest = parse_manifest(data)
+    manifest = parse_manifest(data, known=known)
     if violations := check_members(manifest, names):
         raise refusal(violations)
     _check_names(manifest, statement)

@@ -3,51 +3,45 @@
 Every source is untrusted; each gives two objects that must verify together against the component named in the signed
 bundle statement. What does not verify is dropped, reported as `cache_tampered` and asked of the compiler again; it is
 never decompressed, let alone mapped. Nothing compiles here.
+
+One load serves everyone who waits: callers of a worker share a flight, workers of a node a lock that ends with its
+holder. The lock is held until the disk has the artefact, which is after the answer, so the next worker finds it there.
+A disk that takes nothing costs a download for each worker and nothing else.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Literal, Protocol
 
 import msgspec
-import structlog
 
 from runner.aot import artefacts
 from runner.aot.artefacts import ARTEFACT_STORED_MAX_BYTES, ArtefactTamperedError, Expected
 from runner.aot.sealed import Kept, SealedMemory
+from runner.aot.stored import FETCH_MAX_S, Pair, StoredArtefacts
 from runner.bundles.background import Background
 from runner.bundles.cache import DiskCache
 from runner.bundles.negative import NegativeCache
 from runner.bundles.objects import Objects
 from runner.bundles.single_flight import SingleFlight
 from runner.bundles.statements import Statements
+from runner.bundles.tampering import Tampering
 from shared.deadline import Deadline
-from shared.errors import (
-    ArtefactUnavailable,
-    BundleNotFound,
-    BundleUnavailable,
-    BundleUntrusted,
-    ComponentInvalid,
-    PlatformError,
-)
+from shared.errors import ArtefactUnavailable, BundleUnavailable, CacheFull, ComponentInvalid, PlatformError
 from shared.ids import ContentHash
 from shared.keys import PublicKey
-from shared.limits import PREPARE_MAX_S
+from shared.limits import COLD_FETCHES_MAX, PREPARE_MAX_S
 from shared.wire import PrepareResponse
 
-FETCH_MAX_S: Final = 30.0  # 256 MiB at 10 MiB/s; a usual artefact takes 0.1 s
 LOAD_MAX_S: Final = PREPARE_MAX_S + 2 * FETCH_MAX_S  # of one shared load; callers wait with their own deadlines
 RETRY_AFTER_S: Final = 5  # a compilation takes 3–30 s
 UNAVAILABLE_S: Final = 1.0  # how long "cannot be had" is believed, so that a dead store costs one attempt a second
 
 Source = Literal["memory", "disk", "store", "compiled"]
 _KEPT: Final[Source] = "memory"
-Pair = tuple[bytes, bytes]  # the stored artefact, its signature object
-
-_log = structlog.get_logger()
 
 
 class Artefact(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +86,7 @@ class ArtefactLoader:
         engine_id, cpu_target: what this runner can run.
         background: where disk writes go on after the answer.
         cold_loads: the counter.
+        tampered: told `disk` or `store` each time bytes from there fail their check.
     """
 
     def __init__(
@@ -106,10 +101,12 @@ class ArtefactLoader:
         cpu_target: str,
         background: Background,
         cold_loads: ColdLoads,
+        tampered: Callable[[str], object] = lambda _where: None,
     ) -> None:
         self._statements = statements
         self._cache = cache
-        self._objects = objects
+        self._tampering = Tampering(tampered)
+        self._stored = StoredArtefacts(objects, keys, self._tampering)
         self._compiler = compiler
         self._keys = tuple(keys)
         self._engine_id = engine_id
@@ -117,6 +114,7 @@ class ArtefactLoader:
         self._background = background
         self._cold_loads = cold_loads
         self._kept = Kept()
+        self._fetches = asyncio.Semaphore(COLD_FETCHES_MAX)
         self._flights: SingleFlight[ContentHash, tuple[SealedMemory, Source]] = SingleFlight("artefact")
         self._negative: NegativeCache[ContentHash] = NegativeCache()
 
@@ -127,6 +125,7 @@ class ArtefactLoader:
             BundleNotFound, BundleUntrusted, Revoked, BundleUnavailable: as `Statements.verified`.
             ComponentInvalid: the bundle has no component, or one that cannot be compiled.
             ArtefactUnavailable: not before `deadline`, or the compiler cannot be asked; the load goes on meanwhile.
+            CacheFull: this node has no memory for it.
         """
         statement = await self._statements.verified(content_hash, deadline)
         if statement.component_sha256 is None:
@@ -154,12 +153,9 @@ class ArtefactLoader:
         try:
             memory, source = await self._find(content_hash, expected)
         except PlatformError as error:
-            passing = isinstance(error, ArtefactUnavailable | BundleUnavailable)
+            passing = isinstance(error, ArtefactUnavailable | BundleUnavailable | CacheFull)
             self._negative.remember(content_hash, error, UNAVAILABLE_S if passing else None)
             raise
-        except OSError as error:
-            _log.exception("artefact_load_failed", content_hash=content_hash)
-            raise ArtefactUnavailable("this node has no memory for it", retry_after_s=RETRY_AFTER_S) from error
         self._kept.put(component, memory)
         self._cold_loads.count(source)
         return memory, source
@@ -174,11 +170,11 @@ class ArtefactLoader:
             if waited and (memory := await self._from_disk(name, expected)) is not None:
                 return memory, "disk"
             source: Source = "store"
-            pair = await self._from_store(expected, deadline)
-            if pair is None:
+            found = await self._from_store(expected, deadline)
+            if found is None:
                 source = "compiled"
-                pair = await self._compiled(content_hash, expected, deadline)
-            memory = await _opened(pair)
+                found = await self._compiled(content_hash, expected, deadline)
+            memory, pair = found
             lock = held.pop_all()  # held until the disk has it, so that other workers find it there
             if not self._background.start("keep artefact", self._keep(name, pair, lock)):
                 await lock.aclose()
@@ -191,56 +187,48 @@ class ArtefactLoader:
             return None
         try:
             await asyncio.to_thread(artefacts.verify, signature, stored, expected, self._keys)
-            return await _opened((stored, signature))
+            return await _opened(stored)
         except ArtefactTamperedError as error:
-            self._tampered("disk", expected, error)
+            self._tampering.found("disk", str(error), component=expected.component_sha256)
             await self._cache.drop(f"{name}.cwasm.zst")
             await self._cache.drop(f"{name}.sig")
             return None
 
-    async def _from_store(self, expected: Expected, deadline: Deadline) -> Pair | None:
-        """Two objects that verify together, or `None` when the compiler has to make them."""
-        where = expected.engine_id, expected.component_sha256
-        limit = deadline.sooner(FETCH_MAX_S * 1000)
-        found = await asyncio.gather(
-            self._objects.read(artefacts.object_key(*where), max_bytes=ARTEFACT_STORED_MAX_BYTES, deadline=limit),
-            self._objects.read(
-                artefacts.signature_key(*where), max_bytes=artefacts.SIGNATURE_MAX_BYTES, deadline=limit
-            ),
-            return_exceptions=True,
-        )
-        try:
-            stored, signature = (_value(one) for one in found)
-            await asyncio.to_thread(artefacts.verify, signature, stored, expected, self._keys)
-        except BundleNotFound:
-            return None
-        except (BundleUntrusted, ArtefactTamperedError) as error:
-            self._tampered("store", expected, error)
-            return None
-        return stored, signature
+    async def _from_store(self, expected: Expected, deadline: Deadline) -> tuple[SealedMemory, Pair] | None:
+        """Verified code in memory, and what the disk keeps of it; `None` when the compiler has to make it."""
+        async with self._fetches:
+            pair = await self._stored.read(expected, deadline)
+            if pair is None:
+                return None
+            try:
+                return await _opened(pair.stored), pair
+            except ArtefactTamperedError as error:  # signed, and no zstd frame: a compiler's key is in wrong hands
+                self._tampering.found("store", str(error), component=expected.component_sha256)
+                return None
 
-    async def _compiled(self, content_hash: ContentHash, expected: Expected, deadline: Deadline) -> Pair:
+    async def _compiled(
+        self, content_hash: ContentHash, expected: Expected, deadline: Deadline
+    ) -> tuple[SealedMemory, Pair]:
         await self._compiler.prepare(content_hash, deadline.sooner(PREPARE_MAX_S * 1000))
-        pair = await self._from_store(expected, deadline)
-        if pair is None:
+        found = await self._from_store(expected, deadline)
+        if found is None:
             raise ArtefactUnavailable("the compiler left nothing usable for this engine", retry_after_s=RETRY_AFTER_S)
-        return pair
+        return found
 
     async def _keep(self, name: str, pair: Pair, lock: contextlib.AsyncExitStack) -> None:
         async with lock:
-            if await self._cache.write(f"{name}.cwasm.zst", pair[0]):
-                await self._cache.write(f"{name}.sig", pair[1])
-
-    def _tampered(self, where: str, expected: Expected, error: Exception) -> None:
-        _log.error("cache_tampered", where=where, component=expected.component_sha256, reason=str(error))
+            if await self._cache.write(f"{name}.cwasm.zst", pair.stored):
+                await self._cache.write(f"{name}.sig", pair.signature)
 
 
-async def _opened(pair: Pair) -> SealedMemory:
-    """Verified bytes, decompressed. Wrapped inside the thread: a cancelled load must not lose the descriptor."""
-    return await asyncio.to_thread(lambda: SealedMemory(*artefacts.unpack_sealed(pair[0])))
+async def _opened(stored: bytes) -> SealedMemory:
+    """Verified bytes, decompressed. Wrapped inside the thread: a cancelled load must not lose the descriptor.
 
-
-def _value(found: bytes | BaseException) -> bytes:
-    if isinstance(found, BaseException):
-        raise found
-    return found
+    Raises:
+        ArtefactTamperedError: they are not one zstd frame within the limits.
+        CacheFull: no memory, or no descriptor, is left.
+    """
+    try:
+        return await asyncio.to_thread(lambda: SealedMemory(*artefacts.unpack_sealed(stored)))
+    except OSError as error:
+        raise CacheFull(f"this node has no room for the code: {error.strerror}", retry_after_s=RETRY_AFTER_S) from error

@@ -9,6 +9,7 @@ import structlog
 import uvloop
 
 from runner.aot.app import CompilerApp
+from runner.aot.jobs import CompileLimits
 from runner.listener import listen, make_config, stopping
 from runner.settings import CompilerSettings
 from shared.limits import PREPARE_MAX_S
@@ -29,7 +30,7 @@ def run_compiler(settings: CompilerSettings) -> None:
     uvloop.run(_until_stopped(settings))
 
 
-async def serve_compiler(settings: CompilerSettings, stop: asyncio.Event) -> None:
+async def serve_compiler(settings: CompilerSettings, stop: asyncio.Event, limits: CompileLimits | None = None) -> None:
     """Serve until `stop` is set. Raises `SettingError` as `run_compiler`."""
     try:
         trust = TrustStore(settings.signing_trust_bundle)
@@ -44,7 +45,7 @@ async def serve_compiler(settings: CompilerSettings, stop: asyncio.Event) -> Non
         key=str(key) if key else None,
     )
     _log.info("compiler_starts", bind=settings.compiler_bind)
-    await listen(CompilerApp(settings, trust, draining=stop).asgi(), config, stop)
+    await listen(CompilerApp(settings, trust, stop, limits).asgi(), config, stop)
 
 
 async def _until_stopped(settings: CompilerSettings) -> None:

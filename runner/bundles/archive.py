@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import BinaryIO
 
 import structlog
@@ -19,6 +19,7 @@ from runner.bundles.cache import DiskCache
 from runner.bundles.objects import Objects
 from runner.bundles.scratch import Scratch
 from runner.bundles.statements import Statements
+from runner.bundles.tampering import Tampering
 from shared.deadline import Deadline
 from shared.digest import CHUNK_BYTES
 from shared.errors import BundleUntrusted
@@ -35,12 +36,20 @@ class Archives:
         objects: the store.
         cache: the node's disk.
         statements: who vouches for a digest.
+        tampered: told `disk` or `store` each time bytes from there fail their check.
     """
 
-    def __init__(self, objects: Objects, cache: DiskCache, statements: Statements) -> None:
+    def __init__(
+        self,
+        objects: Objects,
+        cache: DiskCache,
+        statements: Statements,
+        tampered: Callable[[str], object] = lambda _where: None,
+    ) -> None:
         self._objects = objects
         self._cache = cache
         self._statements = statements
+        self._tampering = Tampering(tampered)
 
     @contextlib.asynccontextmanager
     async def opened(self, content_hash: ContentHash, deadline: Deadline) -> AsyncIterator[BinaryIO]:
@@ -69,7 +78,7 @@ class Archives:
             found = await asyncio.to_thread(_copied, blob, scratch)
         if found == digest_hex(content_hash):
             return True
-        _log.error("cache_tampered", where="disk", content_hash=content_hash)
+        self._tampering.found("disk", "content_hash_mismatch", content_hash=content_hash)
         await self._cache.drop(name)
         scratch.clear()
         return False
@@ -80,6 +89,7 @@ class Archives:
                 return
             _log.error("bundle_untrusted", content_hash=content_hash, reason="content_hash_mismatch")
             scratch.clear()
+        self._tampering.found("store", "content_hash_mismatch", content_hash=content_hash)
         raise BundleUntrusted("the stored archive does not have the digest it is stored under")
 
     async def _fetched(self, content_hash: ContentHash, scratch: Scratch, deadline: Deadline) -> str:

@@ -121,6 +121,22 @@ class Objects:
                 self._budget.earn()
                 return
 
+    async def folders(self, prefix: str, deadline: Deadline) -> list[str]:
+        """The names directly below `prefix`, which ends with `/`; in order. For commands, never for a request.
+
+        Raises:
+            BundleUnavailable: the store cannot be reached or refuses us.
+        """
+        found: list[str] = []
+        try:
+            async with asyncio.timeout(deadline.remaining_s()):
+                pages = self._client.get_paginator("list_objects_v2")
+                async for page in pages.paginate(Bucket=self._bucket, Prefix=prefix, Delimiter="/"):
+                    found += [str(one["Prefix"])[len(prefix) : -1] for one in page.get("CommonPrefixes", ())]
+        except (ClientError, *_NETWORK) as error:
+            raise self._unavailable(prefix, error) from error
+        return sorted(found)
+
     async def write(self, key: str, data: bytes, deadline: Deadline) -> None:
         """Store an object. The compiler role only; a runner's credentials cannot.
 

@@ -5,11 +5,14 @@ holds for one generation of the trust bundle: when a key is revoked or the bundl
 again, and a fresh one is fetched if the old one no longer convinces, since signatures can be added to a bundle.
 
 Signature, publisher and revocation are judged; expiry never is, because it was judged and recorded at publish.
+
+The workers of a node fetch a statement once: a lock that ends with its holder is kept until the disk has it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from typing import Final
 
@@ -121,17 +124,28 @@ class Statements:
                 refusal = error
                 await self._cache.drop(name)
         try:
+            return await self._fetched(content_hash, name)
+        except BundleUnavailable:
+            if refusal is not None:
+                raise refusal from None  # the last word about it stands while the store is away
+            raise
+
+    async def _fetched(self, content_hash: ContentHash, name: str) -> BundleStatement:
+        """The store's envelope, or the one that another worker of this node has just fetched."""
+        async with contextlib.AsyncExitStack() as held:
+            waited = await held.enter_async_context(self._cache.exclusive(name, Deadline.after_ms(FETCH_MAX_MS)))
+            if waited and (written := await self._cache.read(name, SIGNATURE_MAX_BYTES)) is not None:
+                with contextlib.suppress(PlatformError):  # the store has the last word
+                    return self._judge(content_hash, written)
             fetched = await self._objects.read(
                 f"sha256/{digest_hex(content_hash)}/SIGNATURE.json",
                 max_bytes=SIGNATURE_MAX_BYTES,
                 deadline=Deadline.after_ms(FETCH_MAX_MS),
             )
-        except BundleUnavailable:
-            if refusal is not None:
-                raise refusal from None  # the last word about it stands while the store is away
-            raise
-        statement = self._judge(content_hash, fetched)
-        self._background.start("keep signature", self._keep(name, fetched))
+            statement = self._judge(content_hash, fetched)
+            lock = held.pop_all()
+            if not self._background.start("keep signature", self._keep(name, fetched, lock)):
+                await lock.aclose()
         return statement
 
     def _judge(self, content_hash: ContentHash, envelope: bytes) -> BundleStatement:
@@ -151,5 +165,6 @@ class Statements:
             self._verdicts.popitem(last=False)
         return statement
 
-    async def _keep(self, name: str, envelope: bytes) -> None:
-        await self._cache.write(name, envelope)
+    async def _keep(self, name: str, envelope: bytes, lock: contextlib.AsyncExitStack) -> None:
+        async with lock:
+            await self._cache.write(name, envelope)

@@ -40,6 +40,12 @@ class MemoryObjects(Objects):
         for start in range(0, len(data), CHUNK_BYTES):
             yield data[start : start + CHUNK_BYTES]
 
+    async def folders(self, prefix: str, deadline: Deadline) -> list[str]:
+        if self.away:
+            raise BundleUnavailable("away", retry_after_s=2)
+        below = {key[len(prefix) :] for key in self.held if key.startswith(prefix)}
+        return sorted({rest.partition("/")[0] for rest in below if "/" in rest})
+
     async def write(self, key: str, data: bytes, deadline: Deadline) -> None:
         if self.away:
             raise BundleUnavailable("away", retry_after_s=2)

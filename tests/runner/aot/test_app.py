@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import msgspec
 import pytest
 
 from deploy.local.s3 import S3
+from runner.aot import artefacts
 from runner.aot.app import BODY_MAX_BYTES
+from runner.aot.jobs import CompileLimits
 from runner.aot.loader import ArtefactLoader
 from runner.aot.serve import serve_compiler
 from runner.bundles.background import Background
 from runner.bundles.cache import DiskCache
 from runner.bundles.objects import open_objects
 from runner.bundles.statements import Statements
-from runner.clients.compiler import CompilerClient
+from runner.clients.compiler import RETRY_AFTER_S, CompilerClient
 from runner.clients.http import open_session
 from runner.clients.identity import Identity
 from runner.sandbox.engine import CPU_TARGET, EngineOptions, engine_id
-from runner.settings import CompilerSettings
-from shared.deadline import Deadline
 from shared.digest import sha256_hex
 from shared.errors import ArtefactUnavailable, BundleNotFound, BundleUntrusted
 from shared.ids import ContentHash
@@ -35,17 +33,14 @@ from shared.keys import PrivateKey
 from shared.settings import SettingError
 from shared.tokens import ExecuteClaims, IdentityClaims, mint, new_jti
 from shared.wire import PrepareResponse
+from tests.runner.aot.compiler_role import AOT, CALLER, PUBLISHER, compiler_settings, serving, soon
+from tests.runner.aot.heavy import heavy_guest
 from tests.runner.conftest import store_settings
 from tests.runner.published import Published, component, publish, trusting
 
 pytestmark = [pytest.mark.system, pytest.mark.guests]
 
-PUBLISHER, AOT, CALLER = PrivateKey.generate(), PrivateKey.generate(), PrivateKey.generate()
 ABSENT = ContentHash("sha256:" + "0" * 64)
-
-
-def soon() -> Deadline:
-    return Deadline.after_ms(60_000)
 
 
 class Nothing:
@@ -53,40 +48,11 @@ class Nothing:
         """Not counted here."""
 
 
-def compiler_settings(server: S3, root: Path, port: int, trust: str) -> CompilerSettings:
-    store = store_settings(root, server.endpoint, server.compiler.access_key, server.compiler.secret_key)
-    shared: dict[str, Any] = {name: getattr(store, name) for name in store.__struct_fields__}
-    shared |= {"ext_cache_root": root / "compiler", "signing_trust_bundle": trust}
-    return CompilerSettings(
-        **shared,
-        compiler_bind=f"127.0.0.1:{port}",
-        compiler_tls_certificate=None,
-        compiler_tls_key=None,
-        compiler_signing_key=AOT,
-        compiler_caller_keys=(CALLER.public,),
-    )
-
-
 @pytest.fixture
 async def url(store_server: S3, tmp_path: Path, unused_tcp_port: int) -> AsyncIterator[str]:
     """A running compiler role."""
-    stop = asyncio.Event()
-    settings = compiler_settings(store_server, tmp_path, unused_tcp_port, PUBLISHER.public.pem())
-    serving = asyncio.create_task(serve_compiler(settings, stop))
-    base = f"http://127.0.0.1:{unused_tcp_port}"
-    async with aiohttp.ClientSession() as session, asyncio.timeout(20):
-        while not await _alive(session, base):  # noqa: ASYNC110  # a listener sends no event
-            await asyncio.sleep(0.01)
-    yield base
-    stop.set()
-    await serving
-
-
-async def _alive(session: aiohttp.ClientSession, base: str) -> bool:
-    with contextlib.suppress(aiohttp.ClientConnectionError):
-        async with session.get(f"{base}/healthz") as answer:
-            return answer.status == 200
-    return False
+    async with serving(compiler_settings(store_server, tmp_path, unused_tcp_port, PUBLISHER.public.pem())) as base:
+        yield base
 
 
 @pytest.fixture
@@ -98,7 +64,11 @@ async def session(tmp_path: Path) -> AsyncIterator[aiohttp.ClientSession]:
 @pytest.fixture
 async def bundle(store_server: S3, tmp_path: Path) -> Published:
     """Published as the gateway does it, with a component of its own so that every test begins cold."""
-    found = publish(tmp_path / "bundle", PUBLISHER, {"dist/main.wasm": component(os.urandom(8))}, ui=None)
+    return await published(store_server, tmp_path / "bundle", component(os.urandom(8)))
+
+
+async def published(store_server: S3, tmp_path: Path, guest: bytes) -> Published:
+    found = publish(tmp_path / "bundle", PUBLISHER, {"dist/main.wasm": guest}, ui=None)
     login = store_server.gateway
     async with open_objects(
         store_settings(tmp_path, store_server.endpoint, login.access_key, login.secret_key)
@@ -129,8 +99,17 @@ def execute_token(body: bytes, operation: str = "prepare") -> str:
     )
 
 
+def bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
+
+
+async def text_of(session: aiohttp.ClientSession, url: str) -> str:
+    async with session.get(url) as answer:
+        return await answer.text()
+
+
 async def post(session: aiohttp.ClientSession, url: str, body: bytes, token: str) -> tuple[int, bytes]:
-    async with session.post(f"{url}/v1/prepare", data=body, headers={"authorization": f"Bearer {token}"}) as answer:
+    async with session.post(f"{url}/v1/prepare", data=body, headers=bearer(token)) as answer:
         return answer.status, await answer.read()
 
 
@@ -187,6 +166,43 @@ async def test_what_it_counts_is_exposed(url: str, session: aiohttp.ClientSessio
         text = await answer.text()
     assert 'ext_prepare_total{outcome="bundle_not_found"} 1.0' in text
     assert "ext_prepare_seconds_count 1.0" in text
+
+
+@pytest.mark.slow
+async def test_a_full_queue_is_503_with_a_time_to_come_back_and_the_runner_passes_it_on(
+    session: aiohttp.ClientSession, store_server: S3, tmp_path: Path, unused_tcp_port: int
+):
+    first, second = [await published(store_server, tmp_path / str(n), heavy_guest(20_000, n)) for n in range(2)]
+    settings = compiler_settings(store_server, tmp_path, unused_tcp_port, PUBLISHER.public.pem())
+    async with serving(settings, CompileLimits(at_once=1, waiting_max=0)) as url:
+        client = CompilerClient(session, url, Identity(CALLER))
+        running = asyncio.create_task(client.prepare(first.content_hash, soon()))
+        async with asyncio.timeout(20):
+            while 'ext_prepare_jobs{state="running"} 1.0' not in await text_of(session, f"{url}/metrics"):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        body = asked(second.content_hash)
+        async with session.post(f"{url}/v1/prepare", data=body, headers=bearer(identity_token())) as answer:
+            assert (answer.status, (await answer.json())["code"]) == (503, "overloaded")
+            wait_s = int(answer.headers["retry-after"])
+        with pytest.raises(ArtefactUnavailable) as raised:
+            await client.prepare(second.content_hash, soon())
+        assert raised.value.retry_after_s == wait_s > RETRY_AFTER_S
+        assert (await running).artefact == "compiled"
+        assert (await client.prepare(second.content_hash, soon())).artefact == "compiled"
+
+
+async def test_a_replaced_artefact_is_counted(
+    url: str, session: aiohttp.ClientSession, bundle: Published, store_server: S3, tmp_path: Path
+):
+    client = CompilerClient(session, url, Identity(CALLER))
+    await client.prepare(bundle.content_hash, soon())
+    login, where = store_server.gateway, (engine_id(EngineOptions()), bundle.statement.component_sha256 or "")
+    async with open_objects(
+        store_settings(tmp_path, store_server.endpoint, login.access_key, login.secret_key)
+    ) as objects:
+        await objects.write(artefacts.object_key(*where), b"evil", soon())
+    assert (await client.prepare(bundle.content_hash, soon())).artefact == "compiled"
+    assert 'ext_cache_tampered_total{where="store"} 1.0' in await text_of(session, f"{url}/metrics")
 
 
 async def test_it_is_ready_and_names_its_store(url: str, session: aiohttp.ClientSession):

@@ -12,8 +12,10 @@ import pytest
 from wasmtime import wat2wasm
 
 from runner.aot import artefacts
+from runner.aot import compiler as compiler_module
 from runner.aot.artefacts import Expected
 from runner.aot.compiler import Compiler, Target
+from runner.aot.jobs import CompileLimits
 from runner.bundles.archive import Archives
 from runner.bundles.background import Background
 from runner.bundles.cache import DiskCache
@@ -26,13 +28,16 @@ from shared.errors import (
     BundleUntrusted,
     ComponentInvalid,
     ManifestInvalid,
+    Overloaded,
     PlatformError,
 )
 from shared.ids import ContentHash
 from shared.keys import PrivateKey
 from shared.signing import encode_envelope, sign_statement
+from tests.runner.aot.heavy import children, heavy_guest
 from tests.runner.memory_store import MemoryObjects
 from tests.runner.published import WAT, Published, component, publish, trusting
+from tests.runner.waiting import until
 
 pytestmark = pytest.mark.guests
 
@@ -53,23 +58,48 @@ def bundle(tmp_path: Path, store: MemoryObjects) -> Published:
     return found
 
 
+Make = Callable[..., Compiler]
+
+
 @pytest.fixture
-async def compiler(store: MemoryObjects, tmp_path: Path) -> AsyncIterator[Compiler]:
+async def make(store: MemoryObjects, tampered: list[str], tmp_path: Path) -> AsyncIterator[Make]:
+    """A compiler with the limits a test wants."""
     cache = DiskCache(tmp_path / "cache", max_bytes=0)
     await cache.open()
+    made: list[Compiler] = []
     async with Background() as background:
-        statements = Statements(store, cache, trusting(KEY), background)
-        made = Compiler(
-            statements=statements,
-            archives=Archives(store, cache, statements),
-            objects=store,
-            key=AOT,
-            target=Target(engine_id=ENGINE, cpu_target=CPU_TARGET, fuel=False),
-            workspace=cache.workspace,
-        )
-        yield made
-        await made.aclose()
+
+        def one(**limits: Any) -> Compiler:
+            statements = Statements(store, cache, trusting(KEY), background)
+            made.append(
+                Compiler(
+                    statements=statements,
+                    archives=Archives(store, cache, statements, tampered.append),
+                    objects=store,
+                    key=AOT,
+                    target=Target(engine_id=ENGINE, cpu_target=CPU_TARGET, fuel=False),
+                    workspace=cache.workspace,
+                    limits=CompileLimits(**limits),
+                    tampered=tampered.append,
+                )
+            )
+            return made[-1]
+
+        yield one
+        for each in made:
+            await each.aclose()
     assert list(cache.workspace.iterdir()) == []
+
+
+@pytest.fixture
+def tampered() -> list[str]:
+    """Where bytes that failed their check were found."""
+    return []
+
+
+@pytest.fixture
+def compiler(make: Make) -> Compiler:
+    return make()
 
 
 def expected(bundle: Published) -> Expected:
@@ -118,7 +148,7 @@ async def test_many_callers_cost_one_compilation(compiler: Compiler, bundle: Pub
 @pytest.mark.security
 @pytest.mark.parametrize("which", [0, 1], ids=["artefact", "signature"])
 async def test_an_artefact_that_was_replaced_is_made_again(
-    compiler: Compiler, bundle: Published, store: MemoryObjects, which: int
+    compiler: Compiler, bundle: Published, store: MemoryObjects, tampered: list[str], which: int
 ):
     await compiler.prepare(bundle.content_hash, allow_unused_imports=False)
     good = dict(store.held)
@@ -127,6 +157,7 @@ async def test_an_artefact_that_was_replaced_is_made_again(
     answer = await compiler.prepare(bundle.content_hash, allow_unused_imports=False)
     assert answer.artefact == "compiled"
     assert store.held == good
+    assert tampered == ["store"]
 
 
 async def test_a_ui_only_bundle_needs_no_artefact(compiler: Compiler, store: MemoryObjects, tmp_path: Path):
@@ -239,3 +270,74 @@ async def test_a_disk_that_takes_nothing_is_not_the_publishers_fault(
     with pytest.raises(ArtefactUnavailable):
         await compiler.prepare(bundle.content_hash, allow_unused_imports=False)
     (tmp_path / "cache" / "tmp").mkdir()
+
+
+# ---- what it may cost ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def several(tmp_path: Path, store: MemoryObjects) -> list[Published]:
+    """Bundles with different components."""
+    found = [publish(tmp_path / f"bundle{n}", KEY, {"dist/main.wasm": component(b"%d" % n)}, ui=None) for n in range(4)]
+    for one in found:
+        store.held |= one.objects
+    return found
+
+
+async def test_one_runs_one_waits_and_the_third_is_told_when_to_come_back(
+    make: Make, several: list[Published], store: MemoryObjects
+):
+    compiler = make(at_once=1, waiting_max=1)
+    store.gate.clear()
+    first, second = (asyncio.create_task(compiler.prepare(one.content_hash, False)) for one in several[:2])
+    await until(lambda: (compiler.jobs.running, compiler.jobs.waiting) == (1, 1))
+    with pytest.raises(Overloaded) as raised:
+        await compiler.prepare(several[2].content_hash, False)
+    assert raised.value.retry_after_s
+    again = asyncio.create_task(compiler.prepare(several[1].content_hash, False))  # joins the one that waits
+    store.gate.set()
+    assert [(await task).artefact for task in (first, second, again)] == ["compiled"] * 3
+    assert (await compiler.prepare(several[2].content_hash, False)).artefact == "compiled"
+    assert store.reads[several[1].archive_key] == 1
+
+
+async def test_a_caller_that_waited_long_enough_comes_back_to_work_that_went_on(
+    make: Make, bundle: Published, store: MemoryObjects, monkeypatch: pytest.MonkeyPatch
+):
+    compiler = make()
+    store.gate.clear()
+    with monkeypatch.context() as impatient:
+        impatient.setattr(compiler_module, "PREPARE_MAX_S", 0.05)
+        with pytest.raises(ArtefactUnavailable) as raised:
+            await compiler.prepare(bundle.content_hash, False)
+        assert raised.value.retry_after_s
+    store.gate.set()
+    assert (await compiler.prepare(bundle.content_hash, False)).artefact == "compiled"
+    assert store.reads[bundle.archive_key] == 1
+
+
+@pytest.mark.slow
+async def test_a_turn_ends_with_its_wall_clock_and_the_next_caller_does_not_get_another_at_once(
+    make: Make, store: MemoryObjects, tmp_path: Path
+):
+    bundle = publish(tmp_path / "heavy", KEY, {"dist/main.wasm": heavy_guest(60_000)}, ui=None)
+    store.held |= bundle.objects
+    compiler = make(wall_s=1.0)
+    for _ in range(3):
+        with pytest.raises(ArtefactUnavailable) as raised:
+            await compiler.prepare(bundle.content_hash, False)
+        assert raised.value.retry_after_s
+        assert children() == {}
+    assert store.reads[bundle.archive_key] == 1
+    assert not [name for name in store.held if name.startswith("aot/")]
+
+
+@pytest.mark.slow
+async def test_a_component_beyond_a_limit_is_refused_and_leaves_nothing(
+    make: Make, store: MemoryObjects, tmp_path: Path
+):
+    bundle = publish(tmp_path / "heavy", KEY, {"dist/main.wasm": heavy_guest(60_000)}, ui=None)
+    store.held |= bundle.objects
+    with pytest.raises(ComponentInvalid, match="processor time"):
+        await make(cpu_s=1).prepare(bundle.content_hash, False)
+    assert not [name for name in store.held if name.startswith("aot/")]

@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import gc
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+import structlog
 
-from runner.aot import artefacts, loader
-from runner.aot.artefacts import Expected
-from runner.aot.loader import Artefact, ArtefactLoader
+from runner.aot import loader
+from runner.aot.loader import ArtefactLoader
 from runner.bundles.background import Background
 from runner.bundles.cache import DiskCache
 from runner.bundles.statements import Statements
@@ -29,14 +29,12 @@ from shared.ids import ContentHash
 from shared.keys import PrivateKey
 from shared.trust import TrustStore
 from tests.runner.aot.fakes import FakeCompiler, Stages
+from tests.runner.aot.signed_code import AOT, CODE, CPU, ENGINE, SPOILED, pair, taken
 from tests.runner.memory_store import MemoryObjects
 from tests.runner.published import Published, publish, trusting
 from tests.runner.waiting import settled, until
 
 KEY = PrivateKey.generate()
-AOT = PrivateKey.generate()
-ENGINE, CPU = "wasmtime-test", "x86_64-unknown-linux-gnu"
-CODE = b"native code " * 1000
 ABSENT = ContentHash("sha256:" + "0" * 64)
 
 
@@ -59,21 +57,15 @@ def trust() -> TrustStore:
     return trusting(KEY)
 
 
-def pair(bundle: Published, code: bytes = CODE, key: PrivateKey = AOT, engine: str = ENGINE) -> dict[str, bytes]:
-    """What the compiler leaves in the store."""
-    component = bundle.statement.component_sha256
-    assert component is not None
-    stored = artefacts.pack(code)
-    expected = Expected(component_sha256=component, engine_id=engine, cpu_target=CPU)
-    return {
-        artefacts.object_key(ENGINE, component): stored,
-        artefacts.signature_key(ENGINE, component): artefacts.sign(key, expected, stored),
-    }
-
-
 @pytest.fixture
 def stages() -> Stages:
     return Stages()
+
+
+@pytest.fixture
+def tampered() -> list[str]:
+    """Where bytes that failed their check were found."""
+    return []
 
 
 @pytest.fixture
@@ -95,7 +87,12 @@ Make = Callable[[], ArtefactLoader]
 
 @pytest.fixture
 async def make(
-    store: MemoryObjects, trust: TrustStore, compiler: FakeCompiler, stages: Stages, tmp_path: Path
+    store: MemoryObjects,
+    trust: TrustStore,
+    compiler: FakeCompiler,
+    stages: Stages,
+    tampered: list[str],
+    tmp_path: Path,
 ) -> AsyncIterator[Make]:
     """Further calls are further worker processes on the same node."""
     made: list[ArtefactLoader] = []
@@ -114,6 +111,7 @@ async def make(
                     cpu_target=CPU,
                     background=background,
                     cold_loads=stages,
+                    tampered=tampered.append,
                 )
             )
             return made[-1]
@@ -126,15 +124,6 @@ async def make(
     if held():
         gc.collect()  # a test's own caught errors hold frames, and those hold results
     assert not held(), "every descriptor was given back"
-
-
-def taken(artefact: Artefact) -> tuple[bytes, str]:
-    """The code and where it came from; gives the descriptor back."""
-    try:
-        code = os.pread(artefact.memfd, artefact.size_bytes + 1, 0)
-    finally:
-        os.close(artefact.memfd)
-    return code, artefact.source
 
 
 # ---- where it is found --------------------------------------------------------------------------------------
@@ -274,44 +263,55 @@ async def test_a_disk_that_takes_nothing_still_serves_from_memory(
 
 # ---- what must not be loaded --------------------------------------------------------------------------------
 
-Spoil = Callable[[Published, MemoryObjects], Awaitable[None]]
+
+@pytest.mark.security
+@pytest.mark.parametrize("which", SPOILED)
+async def test_a_store_that_lies_is_not_believed_and_the_compiler_is_asked(
+    which: str, make: Make, bundle: Published, store: MemoryObjects, compiler: FakeCompiler, tampered: list[str]
+):
+    store.held |= SPOILED[which](bundle)
+    compiler.leaves = pair(bundle)
+    with structlog.testing.capture_logs() as lines:
+        assert taken(await make().load(bundle.content_hash, soon())) == (CODE, "compiled")
+    assert tampered == ["store"]
+    assert [(line["event"], line["component"]) for line in lines if line["log_level"] == "error"] == [
+        ("cache_tampered", bundle.statement.component_sha256)
+    ]
 
 
-async def _flipped(bundle: Published, store: MemoryObjects) -> None:
-    name = next(name for name in pair(bundle) if not name.endswith(".sig"))
-    data = bytearray(pair(bundle)[name])
-    data[len(data) // 2] ^= 1
-    store.held |= pair(bundle) | {name: bytes(data)}
-
-
-async def _swapped(bundle: Published, store: MemoryObjects) -> None:
-    """The artefact of another component, with its own good signature."""
-    other = Expected(component_sha256="cd" * 32, engine_id=ENGINE, cpu_target=CPU)
-    stored = artefacts.pack(b"another guest's code")
-    for name in pair(bundle):
-        store.held[name] = artefacts.sign(AOT, other, stored) if name.endswith(".sig") else stored
-
-
-async def _other_key(bundle: Published, store: MemoryObjects) -> None:
-    store.held |= pair(bundle, code=b"evil", key=PrivateKey.generate())
-
-
-async def _other_engine(bundle: Published, store: MemoryObjects) -> None:
-    store.held |= pair(bundle, engine="wasmtime-old")
-
-
-async def _unsigned(bundle: Published, store: MemoryObjects) -> None:
+async def test_an_artefact_without_its_signature_is_merely_missing(
+    make: Make, bundle: Published, store: MemoryObjects, compiler: FakeCompiler, tampered: list[str]
+):
+    """A reader between the compiler's two writes sees just this."""
     store.held |= {name: data for name, data in pair(bundle).items() if not name.endswith(".sig")}
+    compiler.leaves = pair(bundle)
+    assert taken(await make().load(bundle.content_hash, soon())) == (CODE, "compiled")
+    assert tampered == []
 
 
 @pytest.mark.security
-@pytest.mark.parametrize("spoil", [_flipped, _swapped, _other_key, _other_engine, _unsigned])
-async def test_a_store_that_lies_is_not_believed_and_the_compiler_is_asked(
-    spoil: Spoil, make: Make, bundle: Published, store: MemoryObjects, compiler: FakeCompiler
+@pytest.mark.parametrize("which", SPOILED)
+async def test_a_disk_that_lies_is_not_believed_and_gets_the_stores_bytes(
+    which: str, make: Make, bundle: Published, store: MemoryObjects, tampered: list[str], tmp_path: Path
 ):
-    await spoil(bundle, store)
-    compiler.leaves = pair(bundle)
-    assert taken(await make().load(bundle.content_hash, soon())) == (CODE, "compiled")
+    store.held |= pair(bundle)
+    taken(await make().load(bundle.content_hash, soon()))
+    await settled()
+    good = on_disk(tmp_path)
+    for name, data in SPOILED[which](bundle).items():
+        (file,) = [path for path in good if path.suffix == Path(name).suffix]
+        file.write_bytes(data)
+    with structlog.testing.capture_logs() as lines:
+        assert taken(await make().load(bundle.content_hash, soon())) == (CODE, "store")
+    assert tampered == ["disk"]
+    assert "cache_tampered" in {line["event"] for line in lines if line["log_level"] == "error"}
+    await settled()
+    assert on_disk(tmp_path) == good
+
+
+def on_disk(tmp_path: Path) -> dict[Path, bytes]:
+    """What the cache keeps of artefacts."""
+    return {path: path.read_bytes() for path in (tmp_path / "cache" / "blobs" / "artefacts").iterdir()}
 
 
 @pytest.mark.security
@@ -321,37 +321,6 @@ async def test_a_compiler_that_leaves_nothing_usable_is_not_believed_either(
     compiler.leaves = pair(bundle, key=PrivateKey.generate())
     with pytest.raises(ArtefactUnavailable, match="nothing usable"):
         await make().load(bundle.content_hash, soon())
-
-
-@pytest.mark.security
-@pytest.mark.parametrize("suffix", [".zst", ".sig"])
-async def test_a_flipped_bit_on_disk_is_refetched_and_the_file_replaced(
-    make: Make, bundle: Published, store: MemoryObjects, tmp_path: Path, suffix: str
-):
-    store.held |= pair(bundle)
-    taken(await make().load(bundle.content_hash, soon()))
-    await settled()
-    (file,) = [path for path in (tmp_path / "cache" / "blobs" / "artefacts").iterdir() if path.name.endswith(suffix)]
-    good = file.read_bytes()
-    changed = bytearray(good)
-    changed[len(changed) // 2] ^= 1
-    file.write_bytes(changed)
-    assert taken(await make().load(bundle.content_hash, soon())) == (CODE, "store")
-    await settled()
-    assert file.read_bytes() == good
-
-
-@pytest.mark.security
-async def test_someone_elses_artefact_written_to_the_disk_is_never_mapped(
-    make: Make, bundle: Published, store: MemoryObjects, tmp_path: Path
-):
-    store.held |= pair(bundle)
-    taken(await make().load(bundle.content_hash, soon()))
-    await settled()
-    evil = pair(bundle, code=b"evil", key=PrivateKey.generate())
-    for path in (tmp_path / "cache" / "blobs" / "artefacts").iterdir():
-        path.write_bytes(next(data for name, data in evil.items() if name.endswith(path.suffix)))
-    assert taken(await make().load(bundle.content_hash, soon())) == (CODE, "store")
 
 
 @pytest.mark.security

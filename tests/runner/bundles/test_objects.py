@@ -18,6 +18,7 @@ from tests.runner.conftest import store_settings
 from tests.runner.memory_store import MemoryObjects
 
 ABSENT = "sha256/absent/bundle.tar.zst"
+PAGE_KEYS = 1_000  # of one answer of ListObjectsV2
 LARGE = b"0123456789abcdef" * 40_000  # 640 kB: several reads of a socket
 
 
@@ -72,6 +73,30 @@ async def test_an_empty_object_is_read_as_such(store: Objects):
 
 async def test_a_store_that_answers_is_reachable(store: Objects):
     assert await store.reachable(soon())
+
+
+async def test_folders_are_the_names_directly_below_a_prefix(store: Objects):
+    for key in ("aot/folders/b/x", "aot/folders/a/x", "aot/folders/a/y/z", "aot/folders/file", "aot/foldersx/c/x"):
+        await store.write(key, b"data", soon())
+    assert await store.folders("aot/folders/", soon()) == ["a", "b"]
+    assert await store.folders("aot/nothing/", soon()) == []
+
+
+@pytest.mark.slow
+async def test_more_folders_than_one_page_holds_are_all_listed(store: Objects):
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(PAGE_KEYS + 1):
+            tasks.create_task(store.write(f"aot/pages/{number:04}/x", b"", Deadline.after_ms(60_000)))
+    found = await store.folders("aot/pages/", soon())
+    assert found == [f"{number:04}" for number in range(PAGE_KEYS + 1)]
+
+
+@pytest.mark.system
+async def test_every_role_may_list(store_server: S3, tmp_path: Path):
+    for login in (store_server.gateway, store_server.compiler, store_server.runner):
+        settings = store_settings(tmp_path, store_server.endpoint, login.access_key, login.secret_key)
+        async with open_objects(settings) as store:
+            assert "nothing" not in await store.folders("aot/", soon())
 
 
 @pytest.mark.system
@@ -198,6 +223,12 @@ async def test_a_store_that_stays_down_is_not_hammered(misbehaving: Start):
             with pytest.raises(BundleUnavailable):
                 await store.read("a", max_bytes=10, deadline=soon())
         assert stub.requests == 30 + objects.BUDGET_MAX / 2
+
+
+async def test_a_store_that_refuses_to_list_is_unavailable_and_never_empty(misbehaving: Start):
+    async with misbehaving(http("403 Forbidden", xml("AccessDenied"))) as (store, _):
+        with pytest.raises(BundleUnavailable):
+            await store.folders("sha256/", soon())
 
 
 async def test_a_silent_store_costs_no_more_than_the_deadline(misbehaving: Start):
