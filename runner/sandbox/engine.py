@@ -131,6 +131,11 @@ def make_pooling_engine(options: EngineOptions) -> Engine:
     return Engine(config)
 
 
+def switched_off() -> frozenset[str]:
+    """The names of everything that is off, as `runner/sandbox/advisories.toml` refers to it."""
+    return frozenset(_OFF + _OFF_UNWRAPPED)
+
+
 def engine_id(options: EngineOptions) -> str:
     """The name of this configuration: wasmtime's version and 16 hex digits over everything that shapes the code."""
     version = importlib.metadata.version("wasmtime")
