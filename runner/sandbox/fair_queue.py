@@ -2,8 +2,8 @@
 
 A slot stands for a guest that may use a core. A guest that waits in a host call lends its slot to the next one and
 takes it back when the answer comes; the short excess costs less than an idle core. While others are active a tenant
-leaves one slot free, so that a newcomer need not wait for one of its calls to end. Queues are bounded, and an early
-429 or 503 keeps goodput flat when more arrives than can be served.
+leaves one slot free, so that a newcomer need not wait for one of its calls to end, and one that floods is paced
+(`pacing`). Queues are bounded, and an early 429 or 503 keeps goodput flat when more arrives than can be served.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections import Counter, OrderedDict, deque
 from itertools import islice
 from typing import Final
 
+from runner.sandbox.pacing import Pacing
 from runner.sandbox.shares import Shares
 from shared.deadline import Deadline
 from shared.errors import Overloaded, TenantOverConcurrency
@@ -21,6 +22,8 @@ from shared.limits import QUEUE_MAX, TENANT_QUEUE_MAX
 Waiter = asyncio.Future[None]
 
 COMPARED_MAX: Final = 16  # tenants whose use is compared for one turn; the others come nearer with each turn
+SEEN_MAX: Final = 64  # tenants asked whether they may run at all, for one turn
+ASK_AGAIN_S: Final = 0.001  # until the others of so many are asked
 
 
 class FairQueue:
@@ -31,6 +34,7 @@ class FairQueue:
         shares: what tenants have used, in all workers.
         tenant_queue_max: waiting calls of one tenant; one more answers 429.
         queue_max: waiting calls in all; one more answers 503.
+        share: cores that a flooding tenant may use in this worker while others are calm.
     """
 
     def __init__(
@@ -39,11 +43,14 @@ class FairQueue:
         shares: Shares,
         tenant_queue_max: int = TENANT_QUEUE_MAX,
         queue_max: int = QUEUE_MAX,
+        share: float = 1.0,
     ) -> None:
         self.slots = slots
         self.running = 0
         self.waiting = 0
         self._shares = shares
+        self._pacing = Pacing(shares, share)
+        self._wake_later: asyncio.TimerHandle | None = None
         self._tenant_queue_max = tenant_queue_max
         self._queue_max = queue_max
         self._running_of: Counter[str] = Counter()
@@ -70,8 +77,14 @@ class FairQueue:
 
     def release(self, tenant: str, cpu_us: int) -> None:
         """Give a slot back and account for what was used; the next in turn gets it."""
-        self._shares.charge(tenant, cpu_us)
+        waiting = self._waiting_of(tenant)
+        self._shares.charge(tenant, cpu_us, calm=not waiting and self._running_of[tenant] == 1)
+        self._pacing.ended(tenant, cpu_us, waiting)
         self._give(tenant)
+
+    def yields(self, tenant: str) -> bool:
+        """Whether a call of `tenant` should give way to those of others while it computes."""
+        return self._pacing.yields(tenant, self._waiting_of(tenant))
 
     def lend(self, tenant: str) -> None:
         """The guest waits in a host call: somebody else may compute."""
@@ -80,6 +93,9 @@ class FairQueue:
     def take_back(self, tenant: str) -> None:
         """The guest computes again, even when that makes one too many for a moment."""
         self._take(tenant)
+
+    def _waiting_of(self, tenant: str) -> int:
+        return len(self._queues.get(tenant, ()))
 
     def _take(self, tenant: str) -> None:
         self.running += 1
@@ -93,7 +109,9 @@ class FairQueue:
         self._wake()
 
     def _may_run(self, tenant: str) -> bool:
-        """Whether a further call of the tenant leaves a slot for others, where there are any."""
+        """Whether a further call of the tenant leaves others, where there are any, what is theirs."""
+        if not self._pacing.may_start(tenant):
+            return False
         running = self._running_of[tenant]
         return running == 0 or running < self.slots - 1 or not self._shares.others_active(tenant)
 
@@ -126,6 +144,7 @@ class FairQueue:
         while self.running < self.slots:
             tenant = self._next()
             if tenant is None:
+                self._come_back()
                 return
             queue = self._queues[tenant]
             waiter = queue.popleft()
@@ -138,7 +157,35 @@ class FairQueue:
                 self._take(tenant)
                 waiter.set_result(None)
 
+    def _come_back(self) -> None:
+        """Nobody may run though some wait: look again when the first one's time has come, or a call ends before."""
+        wait_s = self._pacing.soonest_s(self._queues)
+        if wait_s is None:
+            return
+        if len(self._queues) > SEEN_MAX:  # somebody was not asked
+            wait_s = min(wait_s, ASK_AGAIN_S)
+        loop = asyncio.get_running_loop()
+        if self._wake_later is not None:
+            if self._wake_later.when() <= loop.time() + wait_s:
+                return
+            self._wake_later.cancel()
+        self._wake_later = loop.call_later(wait_s, self._look_again)
+
+    def _look_again(self) -> None:
+        self._wake_later = None
+        self._wake()
+
     def _next(self) -> str | None:
-        """The waiting tenant that has used the least and may run; those who waited longest are looked at first."""
-        allowed = (tenant for tenant in islice(self._queues, COMPARED_MAX) if self._may_run(tenant))
+        """The waiting tenant that has used the least and may run; those who waited longest are looked at first.
+
+        Who may not run goes to the end, so that a crowd of them hides nobody.
+        """
+        allowed: list[str] = []
+        for tenant in tuple(islice(self._queues, SEEN_MAX)):
+            if len(allowed) == COMPARED_MAX:
+                break
+            if self._may_run(tenant):
+                allowed.append(tenant)
+            else:
+                self._queues.move_to_end(tenant)
         return min(allowed, key=self._shares.used_us, default=None)

@@ -22,6 +22,8 @@ import structlog
 from runner.sandbox import frames
 from runner.sandbox.engine import EngineOptions
 from runner.sandbox.hardening import REQUIRED
+from runner.sandbox.offer import Offer, platform_offer
+from runner.sandbox.priority import set_yielding
 from runner.sandbox.process import Calls, Died, Outcome, Sandbox
 from runner.sandbox.zygote_client import ZygoteError, ZygoteProcess
 from shared.deadline import Deadline
@@ -40,6 +42,7 @@ LoadCode = Callable[[Deadline], Awaitable[int]]
 
 RECYCLE_KINDS: Final = frozenset({"interrupt", "unreachable", "response"})
 """Failures after which the process is as good as before; after any other it is not used again."""
+REPLACE_IDLE_S: Final = 1.0  # a tenant that called nothing for so long is flooding no more
 RESTART_PAUSE_S: Final = 0.5  # between attempts to bring a dead zygote back
 
 _log = structlog.get_logger("sandbox")
@@ -73,9 +76,10 @@ class WallError(Overloaded):
 class SandboxPool:
     """Starts, binds, keeps and ends sandboxes. Use `run` inside the worker's task group."""
 
-    def __init__(self, options: PoolOptions, engine: EngineOptions) -> None:
+    def __init__(self, options: PoolOptions, engine: EngineOptions, offer: Offer | None = None) -> None:
         self._options = options
         self._engine = engine
+        self._offer = platform_offer() if offer is None else offer
         self._zygote: ZygoteProcess | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._mapped: OrderedDict[str, None] = OrderedDict()
@@ -111,7 +115,7 @@ class SandboxPool:
 
     async def _run_zygote(self, started: asyncio.Event) -> None:
         try:
-            zygote = await ZygoteProcess.start(self._engine)
+            zygote = await ZygoteProcess.start(self._engine, self._offer)
         except (ZygoteError, OSError) as error:
             _log.error("zygote_failed", reason=str(error))
             return
@@ -202,16 +206,21 @@ class SandboxPool:
         deadline: Deadline,
         calls: Calls,
         waiting: Callable[[bool], None],
+        *,
+        yields: bool = False,
     ) -> Outcome:
         """Run one call in a sandbox of `tenant` that maps `frame.component`.
 
         Args:
             waiting: told `True` when the guest starts to wait in a host call, `False` when it goes on.
+            yields: whether the guest gives way to those of other tenants.
 
         Raises:
             Overloaded: no sandbox could be started.
         """
-        sandbox = await self._obtain(tenant, frame.component)
+        sandbox = await self._obtain(tenant, frame.component, yields)
+        if yields and not sandbox.yields:
+            sandbox.yields = set_yielding(sandbox.pid, True)
         sandbox.on_waiting = waiting
         try:
             outcome = await sandbox.execute(frame, deadline, calls)
@@ -221,14 +230,15 @@ class SandboxPool:
         self._give_back(sandbox, outcome)
         return outcome
 
-    async def _obtain(self, tenant: str, component: str) -> Sandbox:
+    async def _obtain(self, tenant: str, component: str, yields: bool) -> Sandbox:
         limit = self._options.sandbox_max
         if len(self._all) - len(self._idle) - len(self._spares) >= limit:
             raise Overloaded(f"{limit} guests run already; try again later", retry_after_s=1)
-        for sandbox in reversed(self._idle_of.get(tenant, ())):
+        for sandbox in self._idle_of.get(tenant, ())[::-1]:
             if component in sandbox.components and sandbox.alive:
                 self._leave_idle(sandbox)
-                return sandbox
+                if yields or not sandbox.yields or self._raise(sandbox):
+                    return sandbox
         for at, sandbox in enumerate(self._spares):
             if component in sandbox.components and sandbox.alive:
                 del self._spares[at]
@@ -243,6 +253,18 @@ class SandboxPool:
         sandbox.tenant = tenant
         self._refill()
         return sandbox
+
+    def _raise(self, sandbox: Sandbox) -> bool:
+        """Have a sandbox yield no longer; whether it may be used.
+
+        Without the privilege to raise it, one that was idle for a while is replaced. Until then it is used as it is: a
+        tenant at the edge of flooding would otherwise pay a fork for each turn.
+        """
+        sandbox.yields = not set_yielding(sandbox.pid, False)
+        if sandbox.yields and asyncio.get_running_loop().time() - sandbox.idle_since_s >= REPLACE_IDLE_S:
+            self._discard(sandbox)
+            return False
+        return True
 
     def _make_room(self) -> None:
         """End the longest idle sandbox when there are as many processes as there may be."""

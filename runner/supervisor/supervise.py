@@ -16,7 +16,9 @@ from typing import Final
 
 import structlog
 
+from runner.egress import slots
 from runner.listener import BACKLOG, stopping
+from runner.sandbox import breaker
 from runner.sandbox.shares import create_page
 from runner.settings import RunnerSettings
 from runner.supervisor.replay import ReplayServer, ReplayTable
@@ -53,6 +55,8 @@ class Supervisor:
         self._internal = bound(settings.runner_bind)
         self._public = bound(settings.runner_public_bind)
         self._shares = create_page()
+        self._deaths = breaker.create_page()
+        self._fetching = slots.create_page()
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT."""
@@ -71,6 +75,8 @@ class Supervisor:
             self._internal.close()
             self._public.close()
             os.close(self._shares)
+            os.close(self._deaths)
+            os.close(self._fetching)
             shutil.rmtree(metrics, ignore_errors=True)
 
     async def _keep(self, number: int, environment: dict[str, str], stop: asyncio.Event) -> None:
@@ -96,7 +102,15 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         await loop.create_unix_connection(lambda: ReplayServer(self._table), sock=ours)
         with theirs:
-            place = Place(self._internal.fileno(), self._public.fileno(), theirs.fileno(), self._shares, number)
+            place = Place(
+                self._internal.fileno(),
+                self._public.fileno(),
+                theirs.fileno(),
+                self._shares,
+                self._deaths,
+                self._fetching,
+                number,
+            )
             return await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
@@ -105,7 +119,9 @@ class Supervisor:
                 pass_fds=place.descriptors(),
                 env=environment,
                 stdin=asyncio.subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C reaches the supervisor alone, which then stops the workers in order
+                # Ctrl-C reaches the supervisor alone, which then stops the workers in order. A group and no session of
+                # its own: the kernel weighs sessions against each other before it looks at what runs in them.
+                process_group=0,
             )
 
 

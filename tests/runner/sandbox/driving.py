@@ -10,6 +10,7 @@ from typing import Any
 
 from wasmtime.component import Component
 
+from runner.meter import Meter
 from runner.sandbox import frames
 from runner.sandbox.engine import EngineOptions, make_engine
 from runner.sandbox.pool import PoolOptions, SandboxPool
@@ -48,6 +49,7 @@ class Recorded:
         self.asked: list[tuple[str, str, list[Any]]] = []
         self.reply = reply
         self.gate: asyncio.Event | None = None
+        self.meter = Meter()
 
     def log(self, level: str, stream: str, message: str, truncated: bool) -> None:
         self.lines.append((level, stream, message))
@@ -60,11 +62,12 @@ class Recorded:
 
 
 class Driver:
-    """Runs calls on a pool."""
+    """Runs calls on a pool. `component`: what the code is called there; one pool knows one code by one name."""
 
-    def __init__(self, pool: SandboxPool, code: bytes) -> None:
+    def __init__(self, pool: SandboxPool, code: bytes, component: str = COMPONENT) -> None:
         self.pool = pool
         self.code = code
+        self.component = component
         self._seq = 0
 
     async def call(
@@ -80,6 +83,7 @@ class Driver:
         grants: tuple[str, ...] = GRANTS,
         calls: Recorded | None = None,
         waiting: Callable[[bool], None] = lambda _waiting: None,
+        yields: bool = False,
     ) -> Outcome:
         """One execution of the test guest."""
         deadline = Deadline.after_ms(timeout_ms)
@@ -87,11 +91,11 @@ class Driver:
         async def load(_deadline: Deadline) -> int:
             return sealed(self.code)
 
-        await self.pool.ensure(COMPONENT, load, Deadline.after_ms(10_000))
+        await self.pool.ensure(self.component, load, Deadline.after_ms(10_000))
         self._seq += 1
         frame = frames.Execute(
             seq=self._seq,
-            component=COMPONENT,
+            component=self.component,
             timeout_ms=deadline.remaining_ms(),
             memory_bytes=memory_mb * MIB,
             context=("request", tenant, "extension", "install", "version"),
@@ -103,7 +107,7 @@ class Driver:
             user="not-available",
             config=[("region", "emea")],
         )
-        return await self.pool.execute(tenant, frame, deadline, calls or Recorded(), waiting)
+        return await self.pool.execute(tenant, frame, deadline, calls or Recorded(), waiting, yields=yields)
 
 
 class running_pool:  # noqa: N801 - reads as a verb where it is used

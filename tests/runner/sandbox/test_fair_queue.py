@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 import pytest
 
@@ -30,7 +31,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def queued(queue: FairQueue, tenants: str) -> tuple[list[str], list[asyncio.Task[None]]]:
+async def queued(queue: FairQueue, tenants: Iterable[str]) -> tuple[list[str], list[asyncio.Task[None]]]:
     order: list[str] = []
     tasks = [asyncio.create_task(waiting(queue, tenant, order)) for tenant in tenants]
     await settle()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from runner.sandbox import frames
+from runner.sandbox import pool as sandbox_pool
 from runner.sandbox.hardening import REQUIRED
 from runner.sandbox.pool import PoolOptions
 from runner.sandbox.process import Died, Outcome
@@ -247,3 +248,34 @@ async def test_a_process_that_grows_beyond_its_bound_is_killed_and_said_to_be_to
         assert isinstance(outcome.result, Died)
         assert outcome.result.too_large
         assert done(await driver.call()).status == 200
+
+
+# ---- guests that give way -----------------------------------------------------------------------------------
+
+
+async def pid_of(driver: Driver, *, yields: bool) -> int:
+    """The process that ran a call."""
+    done(await driver.call(yields=yields))
+    (sandbox,) = [one for one in driver.pool._all if one.tenant == "acme"]
+    return sandbox.pid
+
+
+async def test_a_guest_of_a_flooding_tenant_runs_in_the_idle_class_and_later_in_the_usual_one(driver: Driver) -> None:
+    pid = await pid_of(driver, yields=True)
+    assert os.sched_getscheduler(pid) == os.SCHED_IDLE
+    assert await pid_of(driver, yields=True) == pid
+    if os.geteuid() == 0:
+        assert await pid_of(driver, yields=False) == pid
+        assert os.sched_getscheduler(pid) == os.SCHED_OTHER
+
+
+async def test_without_the_privilege_to_raise_it_one_that_was_idle_is_replaced_and_a_busy_one_is_not(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox_pool, "set_yielding", lambda _pid, yields: yields)
+    first = await pid_of(driver, yields=True)
+    assert await pid_of(driver, yields=False) == first
+    monkeypatch.setattr(sandbox_pool, "REPLACE_IDLE_S", 0.0)
+    second = await pid_of(driver, yields=False)
+    assert second != first
+    assert os.sched_getscheduler(second) == os.SCHED_OTHER

@@ -65,3 +65,16 @@ def test_more_tenants_than_slots_forget_the_stalest_and_never_fail() -> None:
         clock.now += 0.001
         shares.charge(f"tenant-{number}", 10)
     assert shares.used_us(f"tenant-{SLOTS * 3 - 1}") == pytest.approx(10)
+
+
+def test_who_has_calls_waiting_is_active_and_not_calm() -> None:
+    clock = Clock()
+    shares = Shares(clock=clock)
+    shares.charge("a", 1, calm=False)
+    assert shares.others_active("b")
+    assert not shares.others_calm("b")
+    shares.charge("a", 1)
+    assert shares.others_calm("b")
+    assert not shares.others_calm("a")
+    clock.now += ACTIVE_S + 0.01
+    assert not shares.others_calm("b")
