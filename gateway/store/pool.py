@@ -2,7 +2,8 @@
 
 `tenant(id)` opens a transaction in which row-level security shows that tenant's rows and nobody else's;
 `platform()` one of the login that may cross tenants, verb by verb (`gateway/store/platform`). Both end with the
-block: committed when it returns, rolled back when it raises or is cancelled.
+block: committed when it returns, rolled back when it raises or is cancelled. `ask(id, …)` is a tenant's transaction of
+a single statement, sent together with its settings: one exchange instead of four, for what a running guest waits for.
 
 Nothing here waits without a bound: for a connection (then 503), for a statement (the server is asked to stop it)
 and for the whole transaction (its socket is cut, so that even a stopped server holds nobody). Whatever the database
@@ -13,18 +14,22 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Final
+from typing import Any, Final, LiteralString, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection, OperationalError
 from psycopg.adapt import AdaptersMap, Buffer, Loader
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import PipelineStatus, TransactionStatus
+from psycopg.rows import class_row
 from psycopg.types.string import TextLoader
 from psycopg_pool import AsyncConnectionPool
 
+from shared.cancellation import heeding
 from shared.deadline import Deadline
 from shared.errors import AccessPolicyUnavailable
 from shared.limits import (
@@ -37,6 +42,8 @@ from shared.limits import (
 
 Tx = AsyncConnection[tuple[Any, ...]]
 """An open transaction: what the functions of `gateway/store` take as their first argument."""
+
+Row = TypeVar("Row")
 
 _OPEN: Final = "select set_config('app.tenant', %s, true), set_config('statement_timeout', %s, true)"
 _RETRY_AFTER_S: Final = 1
@@ -79,6 +86,23 @@ class Database:
             raise ValueError("a tenant transaction needs a tenant")
         async with _transaction(self._app, tenant_id) as tx:
             yield tx
+
+    async def ask(
+        self, tenant_id: str, statement: LiteralString, parameters: Mapping[str, Any], kind: type[Row]
+    ) -> list[Row]:
+        """The rows of one statement, in a transaction of its own that sees the rows of `tenant_id` only.
+
+        Args:
+            tenant_id: as `tenant` takes it.
+            kind: of each row; its fields are the columns.
+
+        Raises:
+            AccessPolicyUnavailable: as `tenant`. Nothing is tried twice: a statement whose answer was lost may have
+                been committed.
+        """
+        if not tenant_id:
+            raise ValueError("a tenant transaction needs a tenant")
+        return await heeding(_ask(self._app, tenant_id, statement, parameters, kind))
 
     @asynccontextmanager
     async def platform(self) -> AsyncIterator[Tx]:
@@ -185,6 +209,68 @@ async def _transaction(pool: AsyncConnectionPool[Tx], tenant_id: str) -> AsyncIt
             await pool.putconn(connection)
     except OperationalError as error:
         raise AccessPolicyUnavailable("The database did not answer in time", retry_after_s=_RETRY_AFTER_S) from error
+
+
+async def _ask(
+    pool: AsyncConnectionPool[Tx],
+    tenant_id: str,
+    statement: LiteralString,
+    parameters: Mapping[str, Any],
+    kind: type[Row],
+) -> list[Row]:
+    try:
+        connection = await _take_live(pool)
+        try:
+            cursor = connection.cursor(row_factory=class_row(kind))
+            with _cut_off(connection, STORE_TRANSACTION_MAX_MS):
+                # Everything up to the end of the pipeline is one transaction (PostgreSQL, "Pipeline Mode"): the settings
+                # end with it, and when they fail the statement is skipped.
+                async with connection.pipeline():
+                    await connection.execute(_OPEN, (tenant_id, str(STORE_STATEMENT_MAX_MS)))
+                    await cursor.execute(statement, parameters)
+            return await cursor.fetchall()
+        finally:
+            await _give_back(pool, connection)
+    except OperationalError as error:
+        raise AccessPolicyUnavailable("The database did not answer in time", retry_after_s=_RETRY_AFTER_S) from error
+
+
+async def _take_live(pool: AsyncConnectionPool[Tx]) -> Tx:
+    """A connection whose server has not hung up: what is sent on such a one is lost, and nobody could say how far."""
+    deadline = Deadline.after_ms(STORE_WAIT_MAX_MS)
+    while True:
+        connection = await _take(pool, max(0.001, deadline.remaining_s()))
+        if _is_live(connection):
+            return connection
+        await connection.close()
+        await pool.putconn(connection)
+
+
+def _is_live(connection: Tx) -> bool:
+    """Whether an idle connection's server is still there, as far as can be seen without asking it."""
+    if connection.closed:
+        return False
+    if not _has_news(connection):
+        return True
+    try:
+        connection.pgconn.consume_input()  # a notice, or the words of a server that ends: then its end is next
+    except OperationalError:
+        return False
+    return not _has_news(connection)
+
+
+def _has_news(connection: Tx) -> bool:
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
+async def _give_back(pool: AsyncConnectionPool[Tx], connection: Tx) -> None:
+    # One that was interrupted in the middle of an exchange is thrown away, so that no state and no answer can leak.
+    status = connection.pgconn
+    if status.transaction_status != TransactionStatus.IDLE or status.pipeline_status != PipelineStatus.OFF:
+        await connection.close()
+    await pool.putconn(connection)
 
 
 async def _begin(pool: AsyncConnectionPool[Tx], tenant_id: str) -> Tx:

@@ -61,7 +61,10 @@ async def populated(
     for tenant, client in zip(TENANTS, (public, other), strict=True):
         one = bundle(f"{tenant}.crm", publisher=tenant)
         await publish(client, compiler, one, publisher_key)
-        assert (await install(client, f"{tenant}.crm", config={"region": tenant})).status == 201
+        made = await install(client, f"{tenant}.crm", config={"region": tenant})
+        assert made.status == 201
+        sealed = await client.put(f"/api/installs/{made.json()['install_id']}/secrets", {"api_key": tenant})
+        assert sealed.status == 200
         fresh = keys.generate()
         async with store.tenant(tenant) as tx:
             await api_keys.insert(
@@ -79,6 +82,11 @@ async def populated(
                                                         content_hash, method, deadline_at)
                    values (%s, %s, 'r', %s, %s, %s, 'sha256:', 'GET', now())""",
                 (str(uuid.uuid4()), tenant, str(uuid.uuid4()), str(uuid.uuid4()), str(uuid.uuid4())),
+            )
+        async with store.tenant(tenant) as tx:
+            await tx.execute(
+                """insert into ext_storage_records (tenant_id, install_id, namespace, key, value)
+                   select tenant_id, id, 'notes', 'first', '' from tenant_extension_install"""
             )
     return database
 
@@ -177,6 +185,9 @@ async def test_a_tenant_cannot_write_into_another_ones_rows(populated: DatabaseU
         "update api_key set permissions = '{platform:admin}'",
         "select ensure_execution_log_partitions()",
         "create table mine ()",
+        "insert into ext_storage_usage values ('globex', gen_random_uuid(), 0, 0)",
+        "insert into ext_storage_namespaces values ('globex', gen_random_uuid(), 'n', 0)",
+        "insert into ext_storage_records select 'globex', gen_random_uuid(), 'n', 'k', ''",
     ],
 )
 async def test_a_tenants_transaction_is_refused(store: Database, statement: str) -> None:
@@ -195,6 +206,8 @@ async def test_a_tenants_transaction_is_refused(store: Database, statement: str)
         "delete from extension_execution_log",
         "select config from tenant_extension_install_config",
         "select * from extension_audit_log",
+        "delete from tenant_extension_install_secrets",
+        "update tenant_extension_install_secrets set hosts = '{}'",
         "update console_session set tenant_id = 'globex'",
     ],
 )
