@@ -11,14 +11,14 @@ Used by the compiler role and by the CLI, before anything else is done with a co
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from shared.capabilities import DEFAULTS, INTERFACES, PROVIDED
+from shared import wasi
+from shared.capabilities import DEFAULTS
 from shared.component_interface import ComponentInterface, InterfaceFormatError
 from shared.component_memory import UnsizedComponentError, initial_memory_bytes
 from shared.deadline import Deadline
@@ -33,8 +33,8 @@ from shared.limits import (
 )
 from shared.manifest import Manifest, refusal
 from shared.manifest_schema import Violation
+from shared.provider_files import shipped
 from shared.wasm_tools import ToolRefusedError, run_wasm_tools
-from shared.wit_parser import load_world
 from shared.wit_types import World
 
 PACKAGE: Final = "alga:extension"
@@ -62,7 +62,6 @@ FEATURES_OFF: Final = (
 
 _COMPONENT: Final = bytes.fromhex("0061736d0d000100")  # magic, version 13, layer 1 (Component Model, binary format)
 _CORE_MODULE: Final = bytes.fromhex("0061736d01000000")
-_WASI: Final = re.compile(r"wasi:(cli|clocks|filesystem|http|io|random|sockets)/[a-z0-9-]+@0\.2\.[0-9]+")
 
 
 class ComponentFacts(msgspec.Struct, frozen=True):
@@ -87,12 +86,12 @@ def inspect_component(path: Path, timeout_s: float, world: World | None = None) 
     Args:
         path: the file.
         timeout_s: seconds for all of it.
-        world: the world to fit; the one in `shared/wit` by default.
+        world: the world to fit; by default the one in `shared/wit` with the reference providers.
 
     Raises:
         ComponentInvalid: a core module, text, broken, or larger than `COMPONENT_MAX_BYTES`; a proposal that is off
-            (async among them); no `handler`, or one with another signature; a function of `alga:extension` that does
-            not exist or has other types; not inspected in time.
+            (async among them); no `handler`, or one with another signature; a function of `alga:extension` or WASI
+            that does not exist, or one of ours with other types; not inspected in time.
         Internal: `wasm-tools` is not installed.
         OSError: the file cannot be read.
     """
@@ -103,7 +102,7 @@ def inspect_component(path: Path, timeout_s: float, world: World | None = None) 
         run_wasm_tools(("validate", f"--features={features}"), path, deadline, WIT_JSON_MAX_BYTES)
         described = run_wasm_tools(("component", "wit", "--json"), path, deadline, WIT_JSON_MAX_BYTES)
         interface = ComponentInterface(described)
-        _check_world(interface, world or load_world())
+        _check_world(interface, world or shipped().world)
         skeleton = run_wasm_tools(("print", "--skeleton"), path, deadline, WASM_SKELETON_MAX_BYTES)
         memory_bytes = initial_memory_bytes(skeleton.decode())
     except (ToolRefusedError, InterfaceFormatError, UnsizedComponentError) as error:
@@ -116,7 +115,7 @@ def check_against_manifest(
     manifest: Manifest,
     *,
     allow_unused_imports: bool,
-    interfaces: Mapping[str, str] = INTERFACES | PROVIDED,
+    interfaces: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Whether the manifest says what the component needs.
 
@@ -124,7 +123,7 @@ def check_against_manifest(
         facts: of the component.
         manifest: of its bundle.
         allow_unused_imports: an import without its capability becomes a warning; the call itself stays denied.
-        interfaces: interface of `alga:extension` → capability; an operator's providers add to ours.
+        interfaces: interface of `alga:extension` → capability; by default ours and the reference providers'.
 
     Returns:
         Warnings, one sentence each.
@@ -133,6 +132,7 @@ def check_against_manifest(
         ComponentInvalid: an import that the platform does not link, or more memory than any call may have.
         ManifestInvalid: an imported interface whose capability is not declared, or too little memory asked for.
     """
+    interfaces = shipped().interfaces if interfaces is None else interfaces
     needed = {name: interfaces[name] for name in _imported_interfaces(facts, interfaces)}
     wanted = manifest.wanted_capabilities()
     violations = [_undeclared(name, capability) for name, capability in needed.items() if capability not in wanted]
@@ -171,6 +171,7 @@ def _check_world(interface: ComponentInterface, world: World) -> None:
         if difference:
             raise ComponentInvalid(f"export {ours.name} does not have the world's signature: {difference}")
     for full_name in interface.imports:
+        _check_wasi(interface, full_name)
         package, _, name = full_name.partition("/")
         if package != world.package or name not in world.interfaces:
             continue  # judged by name in `check_against_manifest`
@@ -181,6 +182,16 @@ def _check_world(interface: ComponentInterface, world: World) -> None:
             difference = interface.import_mismatch(full_name, function, known[function])
             if difference:
                 raise ComponentInvalid(f"import {full_name}: {function} has another signature: {difference}")
+
+
+def _check_wasi(interface: ComponentInterface, full_name: str) -> None:
+    """What would not link is refused here: a name that this runner's WASI does not have."""
+    linked = wasi.interface_of(full_name)
+    if linked is None:
+        return
+    unknown = sorted(set(interface.imported_functions(full_name)) - set(wasi.INTERFACES[linked]))
+    if unknown:
+        raise ComponentInvalid(f"import {full_name}: there is no function {', '.join(unknown)}")
 
 
 def _hint(message: str) -> str:
@@ -197,15 +208,15 @@ def _imported_interfaces(facts: ComponentFacts, interfaces: Mapping[str, str]) -
         package, _, name = full_name.partition("/")
         if package == PACKAGE and name in interfaces:
             found.append(name)
-        elif full_name == TYPES or _WASI.fullmatch(full_name):
+        elif full_name == TYPES or wasi.interface_of(full_name) is not None:
             continue
         elif package == PACKAGE:
             known = ", ".join(sorted(interfaces))
             raise ComponentInvalid(f"import {full_name}: of {PACKAGE}, without a version, there are {known}")
         else:
             raise ComponentInvalid(
-                f"import {full_name} is not linked; {PACKAGE} and wasi 0.2 "
-                "(cli, clocks, filesystem, http, io, random, sockets) are"
+                f"import {full_name} is not linked; {PACKAGE} and the interfaces of wasi 0.2 "
+                "(cli, clocks, filesystem, http, io, random, sockets) that a guest calls are"
             )
     return found
 

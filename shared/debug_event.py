@@ -45,6 +45,11 @@ class ExtDebugEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     execution_id: str = ""
 
 
+def text_bytes(text: str) -> int:
+    """The length of `text` in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+
+
 def cut_text(text: str, limit_bytes: int) -> tuple[str, bool]:
     """`text` cut to `limit_bytes` of UTF-8 on a character boundary, and whether anything was cut."""
     data = text.encode("utf-8", "replace")

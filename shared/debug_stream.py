@@ -20,6 +20,7 @@ import msgspec
 
 from shared import ids
 from shared.debug_event import ExtDebugEvent
+from shared.terminal_safe import terminal_safe
 
 WRITER: Final = b"writer"
 NUMBER: Final = b"number"
@@ -30,6 +31,7 @@ END: Final = b"end"
 EXECUTION_START: Final = "execution.start"
 EXECUTION_END: Final = "execution.end"
 HOST_CALL: Final = "host.call"
+INCIDENT: Final = "incident"
 """Values of `data.kind` in the events that the platform itself records."""
 
 PREFIX: Final = "ext-debug:"
@@ -64,7 +66,14 @@ def stream_key(prefix: str, tenant_id: str, extension_id: str) -> str:
     return f"{prefix}{ids.tenant_id(tenant_id)}:{ids.extension_id(extension_id)}"
 
 
-encode_event: Final = msgspec.json.Encoder().encode
+_event: Final = msgspec.json.Encoder()
+
+
+def encode_event(event: ExtDebugEvent) -> bytes:
+    """An event as it stands in the stream; safe to print."""
+    return terminal_safe(_event.encode(event))
+
+
 decode_event: Final = msgspec.json.Decoder(ExtDebugEvent).decode
 encode_gap: Final = msgspec.json.Encoder().encode
 decode_gap: Final = msgspec.json.Decoder(StreamGap).decode

@@ -21,6 +21,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, Te
 from rich.text import Text
 
 from gateway.cli.failures import CliError
+from shared.terminal_safe import terminal_safe
 
 WORTH_TELLING_S: Final = 1.0  # work that takes longer says how long it took
 
@@ -77,12 +78,12 @@ class Terminal:
     def document(self, value: object) -> None:
         """The answer as JSON; nothing when people are addressed."""
         if self.json:
-            self._write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+            self._write(terminal_safe(msgspec.json.format(msgspec.json.encode(value), indent=2)).decode() + "\n")
 
     def line(self, value: object) -> None:
         """One of many answers as a line of JSON; nothing when people are addressed."""
         if self.json:
-            self._write(msgspec.json.encode(value).decode() + "\n")
+            self._write(terminal_safe(msgspec.json.encode(value)).decode() + "\n")
 
     def bytes(self, data: bytes) -> None:
         """An answer as it came: byte for byte into a file or pipe, made printable on a terminal."""
@@ -160,6 +161,13 @@ class Terminal:
         """What the person types, trimmed; nothing at the end of input."""
         try:
             return self._err.input(Text(printable(question) + " "), markup=False).strip()
+        except EOFError:
+            return ""
+
+    def ask_hidden(self, question: str) -> str:
+        """What the person types, without showing it; nothing at the end of input."""
+        try:
+            return self._err.input(Text(printable(question) + " "), markup=False, password=True)
         except EOFError:
             return ""
 

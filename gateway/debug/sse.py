@@ -2,7 +2,7 @@
 
 id: 1700000000000-0            only on what stands in the stream: from there a viewer can resume
 event: log | gap | status
-data: one line of JSON, keys in camelCase
+data: one line of JSON, keys in camelCase, safe to print
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import msgspec
 
 from shared.debug_event import ExtDebugEvent
 from shared.limits import DEBUG_RETRY_MS
+from shared.terminal_safe import terminal_safe
 
 CONTENT_TYPE: Final = b"text/event-stream; charset=utf-8"
 OPENING: Final = b"retry: %d\n\n" % DEBUG_RETRY_MS
@@ -74,7 +75,8 @@ _json: Final = msgspec.json.Encoder()
 def log(entry_id: str, event: ExtDebugEvent) -> bytes:
     """One event of an execution."""
     fields = {name: getattr(event, name) for name in event.__struct_fields__}
-    return b"id: %b\nevent: log\ndata: %b\n\n" % (entry_id.encode(), _json.encode(_Log(**fields)))
+    data = terminal_safe(_json.encode(_Log(**fields)))
+    return b"id: %b\nevent: log\ndata: %b\n\n" % (entry_id.encode(), data)
 
 
 def gap(found: Gap, entry_id: str = "") -> bytes:

@@ -8,15 +8,20 @@ the function's own failure value.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from runner.sandbox import frames
 from runner.sandbox.channel import Channel
 from shared.capabilities import INTERFACES
-from shared.debug_event import Level, Stream, cut_text
-from shared.limits import HOST_CALLS_MAX, LOG_EVENT_MAX_BYTES, LOG_EXECUTION_MAX_BYTES
-from shared.wit_answers import denied_answer, has_error_type
+from shared.debug_event import Level, Stream, cut_text, text_bytes
+from shared.limits import (
+    HOST_CALLS_MAX,
+    LOG_EVENT_MAX_BYTES,
+    LOG_EXECUTION_MAX_BYTES,
+    LOG_EXECUTION_MAX_COUNT,
+)
+from shared.wit_answers import denied_answer, failed_answer, has_error_type
 from shared.wit_types import Function
 
 _LEVELS: Final[dict[str, Level]] = {"log-info": "info", "log-warn": "warn", "log-error": "error"}
@@ -30,12 +35,15 @@ class HostCallLimitError(Exception):
 class GuestHost:
     """Answers host calls of the execution that `begin` announced."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, capabilities: Mapping[str, str] = INTERFACES) -> None:
         self._channel = channel
+        self._capabilities = capabilities
         self._frame: frames.Execute | None = None
         self._granted: frozenset[str] = frozenset()
         self._told: set[str] = set()
+        self._refused: set[str] = set()
         self._log_bytes = 0
+        self._log_lines = 0
         self.host_calls = 0
         self._local: dict[str, Callable[[frames.Execute, str, Sequence[Any]], Any]] = {
             "context": self._context,
@@ -50,7 +58,9 @@ class GuestHost:
         self._frame = frame
         self._granted = frozenset(frame.capabilities)
         self._told = set()
+        self._refused = set()
         self._log_bytes = 0
+        self._log_lines = 0
         self.host_calls = 0
 
     def call(self, interface: str, function: Function, arguments: Sequence[Any]) -> Any:
@@ -59,13 +69,24 @@ class GuestHost:
         if frame is None:
             raise RuntimeError("a host call outside of an execution")
         self.host_calls += 1
-        capability = INTERFACES[interface]
+        capability = self._capabilities[interface]
         if capability not in self._granted:
             return self._denied(frame, interface, function, capability)
         local = self._local.get(interface)
         if local is not None:
             return local(frame, function.name, arguments)
         return self._ask(frame, interface, function, arguments)
+
+    def refuse(self, interface: str, function: Function, reason: str) -> Any:
+        """The answer to a call whose arguments are larger than may cross; said once for each interface."""
+        self.host_calls += 1
+        frame, capability = self._frame, INTERFACES[interface]
+        if frame is not None and capability not in self._granted:
+            return self._denied(frame, interface, function, capability)
+        if interface not in self._refused:
+            self._refused.add(interface)
+            self.log("warn", "system", f"{interface}.{function.name}: not called; {reason}")
+        return failed_answer(function)
 
     def _denied(self, frame: frames.Execute, interface: str, function: Function, capability: str) -> Any:
         if interface not in self._told:
@@ -108,16 +129,23 @@ class GuestHost:
         self.log(_LEVELS[function], "log", arguments[0])
 
     def log(self, level: Level, stream: Stream, text: str) -> None:
-        """Send one line, cut to the event limit; beyond the execution's limit one marker, then silence."""
+        """Send one line, cut to the event limit; beyond the execution's limits one marker, then silence."""
         frame = self._frame
-        if frame is None or self._log_bytes > LOG_EXECUTION_MAX_BYTES:
+        if frame is None or self._log_full():
             return
         message, truncated = cut_text(text, LOG_EVENT_MAX_BYTES)
-        self._log_bytes += len(message) + 1
-        if self._log_bytes > LOG_EXECUTION_MAX_BYTES:
+        self._log_bytes += text_bytes(message)
+        self._log_lines += 1
+        if self._log_full():
             level, stream, truncated = "warn", "system", True
-            message = f"this execution logged more than {LOG_EXECUTION_MAX_BYTES} bytes; the rest is dropped"
+            message = (
+                f"this execution logged more than {LOG_EXECUTION_MAX_BYTES} bytes or {LOG_EXECUTION_MAX_COUNT} lines; "
+                "the rest is dropped"
+            )
         self._channel.send(frames.Log(frame.seq, level, stream, message, truncated=truncated))
+
+    def _log_full(self) -> bool:
+        return self._log_bytes > LOG_EXECUTION_MAX_BYTES or self._log_lines > LOG_EXECUTION_MAX_COUNT
 
 
 class OutputLines:

@@ -71,6 +71,7 @@ tuple_new: Final = _function(_held, "wasmtime_component_valtuple_new_uninit", No
 val_new: Final = _function(_held, "wasmtime_component_val_new", c_void_p, c_void_p)
 val_delete: Final = _function(_held, "wasmtime_component_val_delete", None, c_void_p)
 error_new: Final = _function(_held, "wasmtime_error_new", c_void_p, c_char_p)
+error_delete: Final = _function(_held, "wasmtime_error_delete", None, c_void_p)
 engine_increment_epoch: Final = _function(_held, "wasmtime_engine_increment_epoch", None, c_void_p)
 add_function: Final = _function(
     _held,

@@ -1,0 +1,132 @@
+;; A guest that hands the host whatever bytes the request's body holds: the body is copied to address 65536 and read as
+;;   word 0   what the handler returns: a pointer to an execute-response
+;;   word 1   pages by which memory grows first
+;;   word 2   0: return at once; else a host call comes first, and the answer is a plain status 299:
+;;            1 storage.put  2 scheduler.update-schedule  3 metrics.counter  4 logging.log-info  5 http.fetch
+;;   from byte 16   the flattened arguments of that call
+;; So a test decides every pointer, length, discriminant and character that crosses the boundary. ENCODING is replaced by
+;; the string encoding under test (Component Model, Canonical ABI).
+(component
+  (type $types (instance
+    (type $text (option string))
+    (type $flag (option bool))
+    (type $context (record (field "request-id" $text) (field "tenant-id" string) (field "extension-id" string)
+                           (field "install-id" $text) (field "version-id" $text)))
+    (export "context-data" (type $context-data (eq $context)))
+    (type $header (record (field "name" string) (field "value" string)))
+    (export "http-header" (type $http-header (eq $header)))
+    (type $headers (list $http-header))
+    (type $octets (list u8))
+    (type $body (option $octets))
+    (type $http (record (field "method" string) (field "url" string) (field "headers" $headers) (field "body" $body)))
+    (export "http-request" (type $http-request (eq $http)))
+    (type $request (record (field "context" $context-data) (field "http" $http-request)))
+    (export "execute-request" (type (eq $request)))
+    (type $response (record (field "status" u16) (field "headers" $headers) (field "body" $body)))
+    (export "execute-response" (type (eq $response)))
+    (export "http-response" (type (eq $response)))
+    (type $http-error (enum "invalid-url" "not-allowed" "transport" "internal"))
+    (export "http-error" (type (eq $http-error)))
+    (type $error (enum "missing" "conflict" "denied" "internal"))
+    (export "storage-error" (type (eq $error)))
+    (type $revision (option u64))
+    (type $entry (record (field "namespace" string) (field "key" string) (field "value" $octets)
+                         (field "revision" $revision)))
+    (export "storage-entry" (type (eq $entry)))
+    (type $update (record (field "endpoint" $text) (field "cron" $text) (field "timezone" $text)
+                          (field "enabled" $flag) (field "name" $text) (field "payload" $text)))
+    (export "update-schedule-input" (type (eq $update)))
+    (type $updated (record (field "success" bool) (field "error" $text) (field "field-errors" $text)))
+    (export "update-schedule-result" (type (eq $updated)))))
+  (import "alga:extension/types" (instance $imported (type $types)))
+  (alias export $imported "execute-request" (type $request))
+  (alias export $imported "execute-response" (type $response))
+  (alias export $imported "http-request" (type $http-request))
+  (alias export $imported "http-response" (type $http-response))
+  (alias export $imported "http-error" (type $http-error))
+  (alias export $imported "storage-error" (type $error))
+  (alias export $imported "storage-entry" (type $entry))
+  (alias export $imported "update-schedule-input" (type $update))
+  (alias export $imported "update-schedule-result" (type $updated))
+  (type $storage-type (instance
+    (alias outer 1 $error (type $e0)) (export "storage-error" (type $e (eq $e0)))
+    (alias outer 1 $entry (type $s0)) (export "storage-entry" (type $s (eq $s0)))
+    (type $answer (result $s (error $e)))
+    (export "put" (func (param "entry" $s) (result $answer)))))
+  (import "alga:extension/storage" (instance $storage (type $storage-type)))
+  (type $scheduler-type (instance
+    (alias outer 1 $update (type $u0)) (export "update-schedule-input" (type $u (eq $u0)))
+    (alias outer 1 $updated (type $r0)) (export "update-schedule-result" (type $r (eq $r0)))
+    (export "update-schedule" (func (param "id" string) (param "input" $u) (result $r)))))
+  (import "alga:extension/scheduler" (instance $scheduler (type $scheduler-type)))
+  (type $http-type (instance
+    (alias outer 1 $http-request (type $q0)) (export "http-request" (type $q (eq $q0)))
+    (alias outer 1 $http-response (type $a0)) (export "http-response" (type $a (eq $a0)))
+    (alias outer 1 $http-error (type $e0)) (export "http-error" (type $e (eq $e0)))
+    (type $answer (result $a (error $e)))
+    (export "fetch" (func (param "request" $q) (result $answer)))))
+  (import "alga:extension/http" (instance $http (type $http-type)))
+  (type $metrics-type (instance
+    (type $label (tuple string string))
+    (type $labels (list $label))
+    (export "counter" (func (param "name" string) (param "value" f64) (param "labels" $labels)))))
+  (import "alga:extension/metrics" (instance $metrics (type $metrics-type)))
+  (import "alga:extension/logging" (instance $logging (export "log-info" (func (param "message" string)))))
+  (core module $allocator
+    (memory (export "memory") 16)
+    (global $next (mut i32) (i32.const 524288))
+    (func (export "cabi_realloc") (param i32 i32) (param $align i32) (param $size i32) (result i32)
+      (local $at i32)
+      (local.set $at (i32.and (i32.add (global.get $next) (i32.sub (local.get $align) (i32.const 1)))
+                              (i32.sub (i32.const 0) (local.get $align))))
+      (global.set $next (i32.add (local.get $at) (local.get $size)))
+      (block $fits
+        (br_if $fits (i32.le_u (global.get $next) (i32.shl (memory.size) (i32.const 16))))
+        (drop (memory.grow (i32.add (i32.const 1) (i32.shr_u (local.get $size) (i32.const 16))))))
+      (local.get $at)))
+  (core instance $memory (instantiate $allocator))
+  (core func $put (canon lower (func $storage "put") ENCODING
+    (memory (core memory $memory "memory")) (realloc (core func $memory "cabi_realloc"))))
+  (core func $update (canon lower (func $scheduler "update-schedule") ENCODING
+    (memory (core memory $memory "memory")) (realloc (core func $memory "cabi_realloc"))))
+  (core func $counter (canon lower (func $metrics "counter") ENCODING (memory (core memory $memory "memory"))))
+  (core func $log (canon lower (func $logging "log-info") ENCODING (memory (core memory $memory "memory"))))
+  (core func $fetch (canon lower (func $http "fetch") ENCODING
+    (memory (core memory $memory "memory")) (realloc (core func $memory "cabi_realloc"))))
+  (core module $main
+    (import "host" "put" (func $put (param i32 i32 i32 i32 i32 i32 i32 i64 i32)))
+    (import "host" "update" (func $update (param i32 i32)))
+    (import "host" "counter" (func $counter (param i32 i32 f64 i32 i32)))
+    (import "host" "log" (func $log (param i32 i32)))
+    (import "host" "fetch" (func $fetch (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
+    (import "memory" "memory" (memory 16))
+    (func $word (param $at i32) (result i32) (i32.load offset=65536 (local.get $at)))
+    (func (export "handler") (param $request i32) (result i32)
+      (local $call i32)
+      (memory.copy (i32.const 65536) (i32.load offset=80 (local.get $request)) (i32.load offset=84 (local.get $request)))
+      (drop (memory.grow (call $word (i32.const 4))))
+      (local.set $call (call $word (i32.const 8)))
+      (if (i32.eqz (local.get $call)) (then (return (call $word (i32.const 0)))))
+      (if (i32.eq (local.get $call) (i32.const 1)) (then (call $put
+        (call $word (i32.const 16)) (call $word (i32.const 20)) (call $word (i32.const 24)) (call $word (i32.const 28))
+        (call $word (i32.const 32)) (call $word (i32.const 36)) (call $word (i32.const 40))
+        (i64.load offset=65584 (i32.const 0)) (i32.const 1024))))
+      (if (i32.eq (local.get $call) (i32.const 2)) (then (call $update (call $word (i32.const 16)) (i32.const 1024))))
+      (if (i32.eq (local.get $call) (i32.const 3)) (then (call $counter
+        (call $word (i32.const 16)) (call $word (i32.const 20)) (f64.load offset=65560 (i32.const 0))
+        (call $word (i32.const 32)) (call $word (i32.const 36)))))
+      (if (i32.eq (local.get $call) (i32.const 4)) (then (call $log (call $word (i32.const 16)) (call $word (i32.const 20)))))
+      (if (i32.eq (local.get $call) (i32.const 5)) (then (call $fetch
+        (call $word (i32.const 16)) (call $word (i32.const 20)) (call $word (i32.const 24)) (call $word (i32.const 28))
+        (call $word (i32.const 32)) (call $word (i32.const 36)) (call $word (i32.const 40)) (call $word (i32.const 44))
+        (call $word (i32.const 48)) (i32.const 1024))))
+      (i32.store16 (i32.const 0) (i32.const 299))
+      (i32.const 0)))
+  (core instance $run (instantiate $main
+    (with "memory" (instance $memory))
+    (with "host" (instance (export "put" (func $put)) (export "update" (func $update)) (export "counter" (func $counter))
+                           (export "log" (func $log)) (export "fetch" (func $fetch))))))
+  (func $handler (param "request" $request) (result $response)
+    (canon lift (core func $run "handler") ENCODING
+      (memory (core memory $memory "memory")) (realloc (core func $memory "cabi_realloc"))))
+  (export "handler" (func $handler)))
