@@ -64,6 +64,9 @@ class Reason(StrEnum):
     HEADER_INVALID = "header-invalid"
     HEADER_FORBIDDEN = "header-forbidden"
     REDIRECT = "redirect-denied"
+    SECRET = "secret-denied"
+    TOO_MANY = "too-many"
+    TOO_MANY_AT_ONCE = "too-many-at-once"
 
     @property
     def guest_error(self) -> GuestError:

@@ -295,4 +295,7 @@ def test_the_guest_is_told_apart_only_what_its_own_code_can_put_right():
         Reason.HEADER_INVALID: "not-allowed",
         Reason.HEADER_FORBIDDEN: "not-allowed",
         Reason.REDIRECT: "not-allowed",
+        Reason.SECRET: "not-allowed",
+        Reason.TOO_MANY: "not-allowed",
+        Reason.TOO_MANY_AT_ONCE: "not-allowed",
     }

@@ -2,11 +2,14 @@
 //
 // A guest waits for its host, so the answer is there when `fetch` returns, and `json()`, `text()` and `bytes()` give
 // their values at once. Code written with `await` works as it is, since awaiting a value gives the value; `.then()`
-// does not. Redirects, hosts, methods and sizes are the host's business: what it refuses is a `HostError`.
+// does not. Redirects, hosts, methods and sizes are the host's business: what it refuses is a `HostError`. A redirect is
+// an answer like any other unless `redirect: 'follow'` asks the host to follow it, as far as it does.
 
 import { headerList } from './responses.js';
 import { decodeText, encodeText } from './text.js';
 import { URLSearchParams } from './url-search-params.js';
+
+const REDIRECTS_MAX = '5'; // as many as the host follows
 
 /**
  * A `fetch` over a bound `http`.
@@ -15,13 +18,15 @@ import { URLSearchParams } from './url-search-params.js';
  */
 export function createFetch(http) {
   return function fetch(resource, init = {}) {
-    const { method = 'GET', headers, body } = init;
+    const { method = 'GET', headers, body, redirect = 'manual' } = init;
     const url = `${resource?.href ?? resource}`;
     const sent = headerList(headers);
     const [bytes, type] = encodedBody(body);
     if (type !== undefined && !sent.some(({ name }) => name.toLowerCase() === 'content-type')) {
       sent.push({ name: 'content-type', value: type });
     }
+    if (redirect === 'follow') sent.push({ name: 'x-ext-follow-redirects', value: REDIRECTS_MAX });
+    else if (redirect !== 'manual') throw new TypeError("redirect must be 'manual' or 'follow'");
     return new FetchResponse(url, http.fetch({ method: `${method}`.toUpperCase(), url, headers: sent, body: bytes }));
   };
 }
