@@ -1,0 +1,1 @@
+"""Secrets of installs: sealed until a guest asks for one by name, open for that execution only."""
