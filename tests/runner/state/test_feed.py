@@ -12,6 +12,7 @@ from runner.clients.gateway import GatewayError
 from runner.state import feed as feed_module
 from runner.state.feed import StateFeedPoller
 from runner.state.trust_watch import watch_trust
+from shared.brakes import CallFacts
 from shared.deadline import Deadline
 from shared.keys import PrivateKey
 from shared.limits import STATE_SILENT_S
@@ -108,6 +109,31 @@ async def test_a_later_entry_takes_back_what_can_be_taken_back(poller: StateFeed
     await poller.poll()
     assert poller.ui_live("e1/h1")
     assert not poller.ui_gone("e1/h1")
+
+
+async def test_a_brake_stops_calls_until_it_is_released(poller: StateFeedPoller, gateway: Gateway):
+    call = CallFacts(tenant_id="acme", install_id="i", version_id="v", content_hash="h")
+    other = CallFacts(tenant_id="globex", install_id="i", version_id="v", content_hash="h")
+    assert not poller.braked(call)
+    gateway.say("brake", "tenant:acme")
+    await poller.poll()
+    assert poller.braked(call)
+    assert not poller.braked(other)
+    gateway.say("brake_released", "tenant:acme")
+    gateway.say("brake_released", "tenant:globex")
+    await poller.poll()
+    assert not poller.braked(call)
+    assert poller.brakes() == frozenset()
+
+
+async def test_a_brake_of_a_later_release_is_reported_and_the_feed_goes_on(poller: StateFeedPoller, gateway: Gateway):
+    with structlog.testing.capture_logs() as lines:
+        gateway.say("brake", "region:eu")
+        gateway.say("revoked_version", "v1")
+        await poller.poll()
+    assert [line["subject"] for line in lines if line["event"] == "brake_not_understood"] == ["region:eu"]
+    assert poller.brakes() == frozenset()
+    assert poller.is_revoked("v1")
 
 
 async def test_only_what_is_new_is_asked_for(poller: StateFeedPoller, gateway: Gateway):
