@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help venv run test test-unit check fmt bench reset lock clean
+.PHONY: help venv run test test-unit check fmt bench soak reset lock clean
 
 PYTHON ?= python3
 PY := .venv/bin/python
@@ -104,7 +104,7 @@ test-unit: venv ## the tests that need no server, no guest and no network: secon
 	@$(say) "unit tests"
 	@$(PY) -m pytest -m "not (system or browser or security or faults or guests or slow)"
 
-check: venv ## lint, format and types, as CI does
+check: venv ## lint, format, types and known faults of wasmtime, as CI does
 	@$(say) "ruff check"
 	@$(PY) -m ruff check .
 	@$(say) "ruff format --check"
@@ -113,6 +113,8 @@ check: venv ## lint, format and types, as CI does
 	@$(PY) -m mypy
 	@$(say) "basedpyright"
 	@$(PY) -m basedpyright
+	@$(say) "published faults of the pinned wasmtime"
+	@$(PY) -m deploy.advisories
 
 fmt: venv ## put layout, imports and the generated tables in order
 	@$(PY) -m ruff check --fix --quiet . || true
@@ -121,6 +123,9 @@ fmt: venv ## put layout, imports and the generated tables in order
 
 bench: venv ## measure, print a table, write bench.json; ONLY=name runs one
 	@$(PY) -m tests.bench $(ONLY:%=--only %)
+
+soak: venv ## 100,000 executions with failures among them, and what they leave behind; CALLS=, MINUTES=, ONLY=phase
+	@$(PY) -m tests.soak $(CALLS:%=--calls %) $(MINUTES:%=--minutes %) $(ONLY:%=--only %)
 
 reset: venv ## stop the local platform and forget its data
 	@$(PY) -m deploy.local reset

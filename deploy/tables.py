@@ -14,9 +14,10 @@ from typing import Final
 
 import gateway.settings
 import runner.variables
-from shared.capabilities import DEFAULTS, INTERFACES, PROVIDED
+from shared.capabilities import DEFAULTS, INTERFACES
 from shared.error_advice import ADVICE
 from shared.errors import BY_CODE
+from shared.provider_files import shipped
 from shared.settings import REQUIRED, Var
 
 ROOT: Final = Path(__file__).parent.parent
@@ -99,7 +100,7 @@ def errors_table() -> str:
 def capabilities_table() -> str:
     """Every interface a guest may import, and what opens it."""
     every = [*((name, cap, "the platform") for name, cap in INTERFACES.items())]
-    every += [(name, cap, "the host application") for name, cap in PROVIDED.items()]
+    every += [(one.name, one.capability, "the host application") for one in shipped()]
     rows = ((f"`{name}`", f"`{cap}`", "yes" if cap in DEFAULTS else "no", by) for name, cap, by in sorted(every))
     return _table(("interface", "capability", "granted by default", "answered by"), rows)
 

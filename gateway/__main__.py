@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -48,6 +49,7 @@ async def run(wanted: GatewaySettings) -> None:
 def main(env: Mapping[str, str]) -> int:
     """The process: 0 after a clean stop, 1 with the reason on standard error."""
     logs.configure("gateway")
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # keys, and secrets on their way into a box, stay out of files
     for warning in unknown(env, settings.VARIABLES, migrate.VARIABLES):
         if warning.startswith("GATEWAY_") or "did you mean" in warning:  # the runner's own are not ours to know
             structlog.get_logger("gateway").warning("setting_unknown", warning=warning)

@@ -16,13 +16,14 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp
 
-from gateway.api import debug, ext, health, installs, internal, msp, registry, ui
+from gateway.api import debug, ext, health, installs, internal, internal_storage, msp, registry, secrets, storage, ui
 from gateway.audit.log import open_execution_log
 from gateway.context import GatewayContext
 from gateway.debug.debugging import open_debugging
 from gateway.identity.authenticate import Identity
 from gateway.installs.manage import Installs
 from gateway.installs.resolve import open_resolver
+from gateway.installs.secrets import InstallSecrets
 from gateway.middleware.bodies import Bodies, Budget
 from gateway.middleware.heads import Heads
 from gateway.middleware.problems import Problems
@@ -31,10 +32,12 @@ from gateway.migrate import migrations
 from gateway.objects.client import open_objects
 from gateway.proxy.client import open_runner
 from gateway.proxy.compiler import open_compiler
+from gateway.proxy.vault import open_sealer
 from gateway.registry.prepare import open_preparations
 from gateway.registry.publish import Publishing
 from gateway.registry.signatures import Signatures
 from gateway.settings import GatewaySettings
+from gateway.storage.records import Records
 from gateway.store.pool import open_database
 from gateway.upkeep import open_upkeep
 from shared.limits import BUNDLE_MAX_BYTES, UPLOAD_MAX_S
@@ -64,8 +67,11 @@ async def open_gateway(settings: GatewaySettings, drain: asyncio.Event | None = 
         runner = await stack.enter_async_context(open_runner(settings, settings.signing_key, metrics))
         audit = await stack.enter_async_context(open_execution_log(store, settings, metrics))
         resolver = await stack.enter_async_context(open_resolver(store, settings))
+        sealer = await stack.enter_async_context(open_sealer(settings))
         signatures = Signatures(trust, store)
-        preparations = await stack.enter_async_context(open_preparations(store, objects, compiler, signatures))
+        preparations = await stack.enter_async_context(
+            open_preparations(store, objects, compiler, signatures, settings.providers.capabilities)
+        )
         debugging = await stack.enter_async_context(open_debugging(store, settings, metrics))
         await stack.enter_async_context(open_upkeep(store, objects, trust))
         yield GatewayContext(
@@ -80,6 +86,8 @@ async def open_gateway(settings: GatewaySettings, drain: asyncio.Event | None = 
             resolver=resolver,
             publishing=Publishing(store, objects, signatures, preparations, limited=not settings.local),
             installs=Installs(store, signatures),
+            secrets=InstallSecrets(store, sealer),
+            records=Records(store),
             debug=debugging,
             metrics=metrics,
             schema_version=len(migrations()),
@@ -95,8 +103,10 @@ def create_public_app(ctx: GatewayContext) -> ASGIApp:
             *health.public_routes(ctx),
             *registry.routes(ctx),
             *installs.routes(ctx),
+            *secrets.routes(ctx),
             *ext.routes(ctx),
             *ui.routes(ctx),
+            *storage.routes(ctx),
             *debug.routes(ctx),
             *msp.routes(ctx),
         ]
@@ -105,7 +115,7 @@ def create_public_app(ctx: GatewayContext) -> ASGIApp:
 
 def create_internal_app(ctx: GatewayContext) -> ASGIApp:
     """What runners and the cluster's monitoring reach."""
-    return _wrapped([*health.internal_routes(ctx), *internal.routes(ctx)])
+    return _wrapped([*health.internal_routes(ctx), *internal.routes(ctx), *internal_storage.routes(ctx)])
 
 
 def _wrapped(routes: Sequence[BaseRoute]) -> ASGIApp:

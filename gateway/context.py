@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from gateway.identity.authenticate import Identity
     from gateway.installs.manage import Installs
     from gateway.installs.resolve import InstallResolver
+    from gateway.installs.secrets import InstallSecrets
     from gateway.objects.client import ObjectStore
     from gateway.proxy.client import RunnerClient
     from gateway.registry.publish import Publishing
     from gateway.settings import GatewaySettings
+    from gateway.storage.records import Records
     from gateway.store.pool import Database
     from shared.keys import PrivateKey
     from shared.trust import TrustStore
@@ -51,6 +53,8 @@ class GatewayContext:
         resolver: which install a request means, cached.
         publishing: turns uploads into versions.
         installs: what tenants install, grant and configure.
+        secrets: what installs keep sealed.
+        records: what extensions keep.
         debug: the live debug stream and its viewers.
         metrics: the registry `/metrics` renders.
         schema_version: the newest migration this release knows.
@@ -69,6 +73,8 @@ class GatewayContext:
     resolver: InstallResolver
     publishing: Publishing
     installs: Installs
+    secrets: InstallSecrets
+    records: Records
     debug: Debugging
     metrics: CollectorRegistry
     schema_version: int

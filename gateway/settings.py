@@ -9,13 +9,18 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from typing import Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
 from gateway.identity.keys import HostKey
 from gateway.variables import VARIABLES
 from shared.keys import PrivateKey, PublicKey
+from shared.provider import Providers
+from shared.provider_files import shipped
+from shared.sealing import SealingPublicKey
 from shared.settings import SettingError, load
+from shared.vault_settings import VaultSettings, checked
 
 __all__ = ["VARIABLES", "GatewaySettings", "load_settings"]
 
@@ -35,6 +40,14 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     jwt_issuer: str
     signing_key: PrivateKey
     runner_keys: tuple[PublicKey, ...]
+    sealing_public_keys: tuple[SealingPublicKey, ...]
+    vault_addr: str | None
+    vault_transit_key: str | None
+    vault_token: str | None
+    vault_role_id: str | None
+    vault_secret_id: str | None
+    vault_namespace: str
+    vault_ca: str
     runner_base_url: tuple[str, ...]
     runner_public_base: str
     compiler_base_url: str
@@ -56,12 +69,27 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     debug_redis_url: str | None
     debug_stream_prefix: str
     debug_tail_count: int
+    providers: Providers
     local_tenant: str | None
 
     @property
     def local(self) -> bool:
         """Whether this is a developer's machine: loopback only, some refusals may be lifted."""
         return self.mode == "local"
+
+    def vault(self) -> VaultSettings | None:
+        """Where secrets are encrypted instead of being sealed with a key, if anywhere. Raises `SettingError`."""
+        return checked(
+            "GATEWAY_",
+            addr=self.vault_addr,
+            transit_key=self.vault_transit_key,
+            token=self.vault_token,
+            role_id=self.vault_role_id,
+            secret_id=self.vault_secret_id,
+            namespace=self.vault_namespace,
+            ca=self.vault_ca,
+            plaintext_allowed=self.vault_addr is None or self.local or _is_loopback(urlsplit(self.vault_addr).netloc),
+        )
 
 
 class _Loaded(GatewaySettings, frozen=True, kw_only=True):
@@ -70,6 +98,7 @@ class _Loaded(GatewaySettings, frozen=True, kw_only=True):
     database_direct_url: str | None  # type: ignore[assignment]  # narrowed by load_settings
     s3_bundle_bucket: str | None
     debug_enabled: bool | None  # type: ignore[assignment]  # likewise
+    providers: Providers | None  # type: ignore[assignment]  # likewise
 
 
 def load_settings(env: Mapping[str, str]) -> GatewaySettings:
@@ -79,6 +108,7 @@ def load_settings(env: Mapping[str, str]) -> GatewaySettings:
     fields["debug_enabled"] = loaded.mode == "local" if loaded.debug_enabled is None else loaded.debug_enabled
     fields["database_direct_url"] = loaded.database_direct_url or loaded.database_url
     fields["s3_bucket"] = loaded.s3_bundle_bucket or loaded.s3_bucket
+    fields["providers"] = loaded.providers or shipped()
     settings = GatewaySettings(**fields)
     _check(settings)
     return settings
@@ -92,6 +122,7 @@ def _check(settings: GatewaySettings) -> None:
         raise SettingError("STORAGE_S3_ACCESS_KEY and STORAGE_S3_SECRET_KEY: set both, or neither")
     if settings.local_tenant is not None and not settings.local:
         raise SettingError("GATEWAY_LOCAL_TENANT: signs people in without a credential; only for EXT_MODE=local")
+    settings.vault()
     own = settings.signing_key.public
     if any(key.kid == own.key_id or key.is_same(own) for key in settings.jwt_keys):
         raise SettingError("GATEWAY_JWT_KEYS: holds the gateway's own key; the host application needs one of its own")

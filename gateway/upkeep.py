@@ -14,10 +14,10 @@ import structlog
 
 from gateway.objects.client import ObjectStore
 from gateway.registry import uploads
-from gateway.store.platform import console_sessions, partitions
+from gateway.store.platform import console_sessions, partitions, storage
 from gateway.store.pool import Database
 from shared.errors import PlatformError
-from shared.limits import TRUST_POLL_S
+from shared.limits import STORAGE_SWEEP_MAX_COUNT, STORAGE_SWEEP_S, TRUST_POLL_S
 from shared.trust import TrustStore
 
 _PARTITIONS_S: Final = 21_600  # four times a day: two months are always there
@@ -51,6 +51,15 @@ async def open_upkeep(store: Database, objects: ObjectStore, trust: TrustStore) 
         if collected:
             _log.info("sign_ins_collected", count=collected)
 
+    async def sweep_storage() -> None:
+        swept, batch = 0, STORAGE_SWEEP_MAX_COUNT
+        while batch == STORAGE_SWEEP_MAX_COUNT:
+            async with store.platform() as tx:
+                batch = await storage.remove_expired(tx, STORAGE_SWEEP_MAX_COUNT)
+            swept += batch
+        if swept:
+            _log.info("storage_swept", count=swept)
+
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(_every(seconds, work.__name__, work), name=work.__name__)
@@ -59,6 +68,7 @@ async def open_upkeep(store: Database, objects: ObjectStore, trust: TrustStore) 
                 (_PARTITIONS_S, make_partitions),
                 (_UPLOADS_S, collect_uploads),
                 (_SIGN_INS_S, collect_sign_ins),
+                (STORAGE_SWEEP_S, sweep_storage),
             )
         ]
         try:

@@ -15,7 +15,10 @@ from gateway.identity.keys import host_keys
 from shared import limits
 from shared.debug_stream import PREFIX
 from shared.keys import PrivateKey, public_keys
+from shared.provider_files import read_providers
+from shared.sealing import sealing_public_keys
 from shared.settings import Var, bind, choice, csv, flag, integer, text, url
+from shared.vault_settings import variables as vault_variables
 
 T = TypeVar("T")
 
@@ -145,6 +148,14 @@ VARIABLES: Final[tuple[Var, ...]] = (
         parse=inline_or_file(lambda pem: tuple(public_keys(pem)), _PEM),
         help="public keys (PEM, inline or a path) of the runners' identity tokens",
     ),
+    Var(
+        field="sealing_public_keys",
+        name="GATEWAY_SEALING_PUBLIC_KEYS",
+        parse=inline_or_file(sealing_public_keys, _PEM),
+        help="X25519 public keys (PEM, inline or a path) of RUNNER_SEALING_KEYS; the first one seals new secrets",
+        default=(),
+    ),
+    *vault_variables("GATEWAY_", "", "asked to encrypt secrets instead of sealing them with a key", ""),
     Var(
         field="runner_base_url",
         name="RUNNER_BASE_URL",
@@ -296,6 +307,14 @@ VARIABLES: Final[tuple[Var, ...]] = (
         parse=integer(0, limits.DEBUG_TAIL_MAX_COUNT),
         help="debug events a new viewer is shown from the past",
         default=limits.DEBUG_TAIL_COUNT,
+    ),
+    Var(
+        field="providers",
+        name="EXT_PROVIDERS_DIR",
+        parse=lambda value: read_providers(value) if value else None,
+        help="directory of further services of the host application that guests may import: NAME.toml with NAME.wit; the "
+        "same for gateway, compiler and runner",
+        default=None,
     ),
     Var(
         field="local_tenant",

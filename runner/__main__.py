@@ -7,7 +7,9 @@ import asyncio
 import os
 import sys
 
+from runner.sandbox.hardening import leave_no_core
 from runner.settings import COMPILER_VARIABLES, RUNNER_VARIABLES, read_compiler, read_runner
+from runner.variables import LOCAL
 from shared import logs, settings
 
 
@@ -17,6 +19,7 @@ def main() -> int:
     parser.add_argument("--role", choices=("runner", "compiler"), default="runner")
     role = parser.parse_args().role
     logs.configure(role)
+    leave_no_core(readable=os.environ.get("EXT_MODE") == LOCAL)
     for warning in settings.unknown(os.environ, RUNNER_VARIABLES, COMPILER_VARIABLES):
         print(f"warning: {warning}", file=sys.stderr)
     try:

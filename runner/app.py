@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import msgspec
 
@@ -12,6 +12,8 @@ from runner.aot.loader import ArtefactLoader
 from runner.api.execute import ExecuteDoor, Replay
 from runner.api.execution import ExecutionLimits, Executor
 from runner.api.internal import InternalApp, Readiness
+from runner.api.reseal import ResealDoor
+from runner.api.running import RunningCalls
 from runner.assets.app import AssetApp
 from runner.assets.live import LiveUis
 from runner.assets.packs import Packs
@@ -21,15 +23,26 @@ from runner.bundles.background import Background
 from runner.bundles.cache import DiskCache
 from runner.bundles.objects import Objects, open_objects
 from runner.bundles.statements import Statements
+from runner.capabilities import http, provider, storage
+from runner.capabilities.capability import Capability
+from runner.capabilities.table import with_services
 from runner.clients.compiler import CompilerClient
 from runner.clients.gateway import GatewayClient
+from runner.clients.host_calls import HostCallClient
 from runner.clients.http import open_session
 from runner.clients.identity import Identity
+from runner.clients.provider import ProviderClient
+from runner.clients.vault import open_vault
 from runner.debug.redis_sink import DebugSettings, open_sink
+from runner.egress.fetch import open_egress
+from runner.egress.slots import Slots
 from runner.metrics import RunnerMetrics
+from runner.sandbox.breaker import Breaker
 from runner.sandbox.engine import CPU_TARGET, EngineOptions, engine_id
 from runner.sandbox.fair_queue import FairQueue
+from runner.sandbox.offer import Offer
 from runner.sandbox.pool import PoolOptions, SandboxPool
+from runner.secrets.keyring import Keyring, SealedBoxes, TransitBoxes
 from runner.settings import RunnerSettings
 from runner.state.feed import StateFeedPoller
 from runner.state.trust_watch import watch_trust
@@ -37,7 +50,6 @@ from shared.deadline import Deadline
 from shared.limits import UI_LOOKUPS_PER_S
 from shared.tokens import Verifier
 from shared.trust import TrustStore
-from shared.wit_parser import load_world
 
 PROBE_MS = 500  # readiness asks its dependencies this long at most
 
@@ -53,8 +65,10 @@ class Applications(msgspec.Struct, frozen=True):
 class Health:
     """What `/readyz` says: ready unless draining, without a sandbox, or without the required wall."""
 
-    def __init__(self, pool: SandboxPool, objects: Objects, feed: StateFeedPoller, metrics: RunnerMetrics) -> None:
-        self._pool, self._objects, self._feed, self._metrics = pool, objects, feed, metrics
+    def __init__(
+        self, pool: SandboxPool, objects: Objects, feed: StateFeedPoller, keyring: Keyring, metrics: RunnerMetrics
+    ) -> None:
+        self._pool, self._objects, self._feed, self._keyring, self._metrics = pool, objects, feed, keyring, metrics
         self.draining = asyncio.Event()
 
     async def __call__(self) -> Readiness:
@@ -69,6 +83,7 @@ class Health:
             dependencies={
                 "store": "ok" if store else "degraded",
                 "state_feed": "degraded" if self._feed.stale or not self._feed.first.is_set() else "ok",
+                "secrets": "degraded" if self._keyring.away else "ok",
             },
             sandboxes=counts,
         )
@@ -76,7 +91,7 @@ class Health:
 
 @contextlib.asynccontextmanager
 async def open_runner(
-    settings: RunnerSettings, replay: Replay, queue: FairQueue, worker: int = 0
+    settings: RunnerSettings, replay: Replay, queue: FairQueue, breaker: Breaker, fetching: Slots, worker: int = 0
 ) -> AsyncIterator[Applications]:
     """The applications of one worker, with all they need; ready when the first sandbox is.
 
@@ -84,6 +99,8 @@ async def open_runner(
         settings: read once by the process.
         replay: the supervisor's table of used tokens.
         queue: who may compute next in this worker.
+        breaker: how fast an install may lose sandboxes.
+        fetching: how many fetches of a tenant may be under way in all workers.
         worker: which of the runner's workers this is; its successor has the same number.
 
     Raises:
@@ -114,29 +131,73 @@ async def open_runner(
             cpu_target=CPU_TARGET,
             background=background,
             cold_loads=metrics,
+            tampered=metrics.tampered,
         )
         stack.push_async_callback(loader.aclose)
-        feed = StateFeedPoller(gateway, trust)
-        pool = SandboxPool(_pool_options(settings), engine)
-        public = await _public(stack, settings, statements, Archives(objects, cache, statements), cache, feed, gateway)
+        feed, pool = StateFeedPoller(gateway, trust), _pool(settings, engine)
+        archives = Archives(objects, cache, statements, metrics.tampered)
+        public = await _public(stack, settings, statements, archives, cache, feed, gateway)
+        running = _calls(stack, feed, statements)
+        keyring = await _keyring(stack, settings)
         executor = Executor(
-            limits=ExecutionLimits(
-                settings.runner_default_timeout_ms, settings.runner_max_timeout_ms, settings.runner_fuel
-            ),
+            limits=_limits(settings),
             trusted=statements,
             code=loader,
-            state=feed,
+            running=running,
+            breaker=breaker,
             pool=pool,
             queue=queue,
-            world=load_world(),
+            world=settings.providers.world,
             sink=sink,
             metrics=metrics,
+            keyring=keyring,
+            table=await _table(stack, settings, fetching, metrics),
         )
         verifier = Verifier(settings.runner_gateway_keys, {"runner", f"runner:{settings.runner_instance}"})
         door = ExecuteDoor(executor, verifier, replay, metrics, settings.runner_service_token)
-        health = Health(pool, objects, feed, metrics)
+        health = Health(pool, objects, feed, keyring, metrics)
         await stack.enter_async_context(_running(pool, feed, trust))
-        yield Applications(InternalApp(door, metrics, health), public, health.draining)
+        internal = InternalApp(door, ResealDoor(keyring, verifier, replay), metrics, health)
+        yield Applications(internal, public, health.draining)
+
+
+def _calls(stack: contextlib.AsyncExitStack, feed: StateFeedPoller, statements: Statements) -> RunningCalls:
+    running = RunningCalls(feed, statements)
+    stack.push_async_callback(running.aclose)
+    feed.listen(running.heard)
+    return running
+
+
+async def _table(
+    stack: contextlib.AsyncExitStack, settings: RunnerSettings, fetching: Slots, metrics: RunnerMetrics
+) -> Mapping[str, Capability]:
+    """The capabilities, with what answers those that leave this process."""
+    # Its own connections, one for each guest that may run: none of them waits for another's, and the feed for none.
+    session = await stack.enter_async_context(open_session(settings, _pool_options(settings).sandbox_max))
+    egress = await stack.enter_async_context(open_egress(settings.egress(), fetching, metrics))
+    callbacks = HostCallClient(session, settings.runner_gateway_url)
+    return with_services(storage.capability(callbacks), http.capability(egress), *await _provided(stack, settings))
+
+
+async def _provided(stack: contextlib.AsyncExitStack, settings: RunnerSettings) -> list[Capability]:
+    """The services of the host application, which has connections of its own: it may be slow."""
+    client = ProviderClient(await stack.enter_async_context(open_session(settings)))
+    addresses = dict(settings.runner_provider_endpoints)
+    return [provider.capability(one, addresses.get(one.endpoint), client) for one in settings.providers]
+
+
+def _limits(settings: RunnerSettings) -> ExecutionLimits:
+    return ExecutionLimits(settings.runner_default_timeout_ms, settings.runner_max_timeout_ms, settings.runner_fuel)
+
+
+async def _keyring(stack: contextlib.AsyncExitStack, settings: RunnerSettings) -> Keyring:
+    """What this runner can open: its own keys' boxes, and Vault's when it is configured."""
+    own, vault = SealedBoxes(settings.runner_sealing_keys), settings.vault()
+    if vault is None:
+        return Keyring(own)
+    transit = TransitBoxes(await stack.enter_async_context(open_vault(vault)))
+    stack.push_async_callback(transit.aclose)
+    return Keyring(own, transit)
 
 
 def _debug_settings(settings: RunnerSettings, worker: int) -> DebugSettings:
@@ -150,6 +211,11 @@ def _debug_settings(settings: RunnerSettings, worker: int) -> DebugSettings:
         worker=worker,
         workers=settings.runner_workers,
     )
+
+
+def _pool(settings: RunnerSettings, engine: EngineOptions) -> SandboxPool:
+    offer = Offer(settings.providers.world, dict(settings.providers.interfaces))
+    return SandboxPool(_pool_options(settings), engine, offer)
 
 
 def _pool_options(settings: RunnerSettings) -> PoolOptions:

@@ -35,6 +35,34 @@ class RunnerMetrics:
         self.guest_memory = Histogram(
             "ext_guest_memory_bytes", "Resident growth of one call", registry=own, buckets=_BYTES
         )
+        self.guest_cpu = Counter("ext_guest_cpu_seconds_total", "Processor time of sandboxes in calls", registry=own)
+        self.host_calls = Counter("ext_host_calls_total", "Host calls of guests", registry=own)
+        self.host_call_seconds = Histogram(
+            "ext_host_call_seconds",
+            "Host calls that the runner answered; the others are answered in the sandbox",
+            ["capability", "outcome"],
+            registry=own,
+            buckets=_SECONDS,
+        )
+        self.egress_bytes = Counter("ext_egress_bytes_total", "Bytes to and from granted hosts", registry=own)
+        self.egress_decisions = Counter(
+            "ext_egress_decisions_total",
+            "Requests of guests, by what was decided about them",
+            ["verdict"],
+            registry=own,
+        )
+        self.egress_denied = Counter(
+            "ext_egress_denied_total",
+            "Requests of guests that were denied, or would be without EXT_EGRESS_MODE=observe",
+            ["reason"],
+            registry=own,
+        )
+        self.egress_failed = Counter(
+            "ext_egress_failed_total",
+            "Requests of guests that were allowed and got no answer",
+            ["reason"],
+            registry=own,
+        )
         self.sandboxes = Gauge(
             "ext_sandbox_workers",
             "Sandbox processes by state",
@@ -43,12 +71,43 @@ class RunnerMetrics:
             multiprocess_mode="livesum",
         )
         self.cold_loads = Counter("ext_cold_loads_total", "Native code loaded, by where from", ["stage"], registry=own)
+        self.cache_tampered = Counter(
+            "ext_cache_tampered_total",
+            "Stored or cached bytes that failed their check and were not used: alert on any",
+            ["where"],
+            registry=own,
+        )
+        self.incidents = Counter(
+            "ext_incidents_total", "What was refused to a guest and stands in the call's record", ["code"], registry=own
+        )
         self.debug_dropped = Counter("ext_debug_events_dropped_total", "Debug events nobody will read", registry=own)
         self.violations = Counter("ext_sandbox_violations_total", "Sandboxes that broke a rule", registry=own)
+        self.repeated_violations = Counter(
+            "ext_sandbox_repeated_violations_total",
+            "Sandboxes of an install that had broken a rule within the hour: an attack, alert on any",
+            registry=own,
+        )
+        self.deaths = Counter("ext_sandbox_deaths_total", "Sandboxes that calls have cost", ["cause"], registry=own)
 
     def count(self, stage: str) -> None:
         """One cold load that was served from `stage`: `disk`, `store`, `compiled`."""
         self.cold_loads.labels(stage).inc()
+
+    def tampered(self, where: str) -> None:
+        """Bytes from `disk` or `store` were not what they should be."""
+        self.cache_tampered.labels(where).inc()
+
+    def host_call(self, capability: str, outcome: str, took_s: float) -> None:
+        """One host call that the runner answered; both words come from small sets."""
+        self.host_call_seconds.labels(capability, outcome).observe(took_s)
+
+    def egress(self, verdict: str, reason: str) -> None:
+        """One decision about a guest's request; both words come from small sets."""
+        self.egress_decisions.labels(verdict).inc()
+        if verdict in ("denied", "observed"):
+            self.egress_denied.labels(reason).inc()
+        elif verdict == "failed":
+            self.egress_failed.labels(reason).inc()
 
     def text(self) -> bytes:
         """The exposition of all workers of this runner."""

@@ -17,10 +17,15 @@ from urllib.parse import urlsplit
 import msgspec
 
 from runner.cores import usable_cores
+from runner.egress.policy import EgressPolicy, NameServer, read_policy
 from runner.variables import COMPILER_VARIABLES, LOCAL, RUNNER_VARIABLES, instance
 from shared import settings
 from shared.keys import PrivateKey, PublicKey
+from shared.provider import Providers
+from shared.provider_files import shipped
+from shared.sealing import SealingKey
 from shared.settings import SettingError
+from shared.vault_settings import VaultSettings, checked
 
 _LOCAL_ANCESTORS: Final = "http://127.0.0.1:8000 http://localhost:8000"  # the gateway's default listener
 
@@ -43,12 +48,14 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
         signing_trust_bundle: a path or the trust bundle itself; `shared.trust` reads it.
         ext_internal_ca: PEM text, trusted for TLS towards the gateway and the compiler; empty: the system's store.
         ext_internal_plaintext: `mesh` when something else encrypts internal traffic.
+        ext_providers_dir: what was read there, the reference providers included; `None` when there is nothing further.
     """
 
     ext_mode: str
     ext_cache_root: Path
     ext_internal_ca: str
     ext_internal_plaintext: str
+    ext_providers_dir: Providers | None = None
     runner_fuel: bool
     signing_trust_bundle: str
     storage_s3_endpoint: str | None
@@ -69,6 +76,11 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
         return self.ext_mode == LOCAL
 
     @property
+    def providers(self) -> Providers:
+        """The services of the host application."""
+        return self.ext_providers_dir or shipped()
+
+    @property
     def bundle_bucket(self) -> str:
         """The bucket with `sha256/` and `aot/`."""
         return self.storage_s3_bundle_bucket or self.storage_s3_bucket
@@ -86,7 +98,14 @@ class RunnerSettings(StoreSettings, frozen=True, kw_only=True):
     runner_gateway_url: str
     runner_gateway_keys: tuple[PublicKey, ...]
     runner_identity_key: PrivateKey
-    runner_sealing_keys: str
+    runner_sealing_keys: tuple[SealingKey, ...]
+    runner_vault_addr: str | None
+    runner_vault_transit_key: str | None
+    runner_vault_token: str | None
+    runner_vault_role_id: str | None
+    runner_vault_secret_id: str | None
+    runner_vault_namespace: str
+    runner_vault_ca: str
     runner_aot_public_keys: tuple[PublicKey, ...]
     runner_service_token: str | None
     runner_default_timeout_ms: int
@@ -105,11 +124,39 @@ class RunnerSettings(StoreSettings, frozen=True, kw_only=True):
     ext_stale_mode: str
     ext_egress_allowlist: tuple[str, ...] | None
     ext_egress_allow_private: tuple[str, ...]
+    ext_egress_ca: str
+    ext_egress_dns: tuple[NameServer, ...]
     ext_egress_mode: str
     ext_egress_proxy: str | None
+    runner_provider_endpoints: tuple[tuple[str, str], ...] = ()
     ui_proxy_base_url: str | None
     ui_proxy_auth_key: str | None
     ui_proxy_timeout_ms: int
+
+    def egress(self) -> EgressPolicy:
+        """What the operator decided about guests' requests. Raises `SettingError`."""
+        return read_policy(
+            allowlist=self.ext_egress_allowlist,
+            private=self.ext_egress_allow_private,
+            mode=self.ext_egress_mode,
+            proxy=self.ext_egress_proxy,
+            name_servers=self.ext_egress_dns,
+            ca=self.ext_egress_ca,
+        )
+
+    def vault(self) -> VaultSettings | None:
+        """Where secrets of `vault-transit:v1` are opened, if anywhere. Raises `SettingError`."""
+        return checked(
+            "RUNNER_",
+            addr=self.runner_vault_addr,
+            transit_key=self.runner_vault_transit_key,
+            token=self.runner_vault_token,
+            role_id=self.runner_vault_role_id,
+            secret_id=self.runner_vault_secret_id,
+            namespace=self.runner_vault_namespace,
+            ca=self.runner_vault_ca,
+            plaintext_allowed=self.runner_vault_addr is None or _may_be_asked(self, self.runner_vault_addr),
+        )
 
 
 class CompilerSettings(StoreSettings, frozen=True, kw_only=True):
@@ -138,10 +185,19 @@ def read_runner(env: Mapping[str, str]) -> RunnerSettings:
         raise SettingError("RUNNER_PUBLIC_BIND: in local mode only loopback addresses are served")
     _check_peer(read, "RUNNER_GATEWAY_URL", read.runner_gateway_url)
     _check_peer(read, "COMPILER_BASE_URL", read.compiler_base_url)
+    known = {one.endpoint for one in read.providers}
+    for name, url in read.runner_provider_endpoints:
+        if name not in known:
+            raise SettingError(
+                f"RUNNER_PROVIDER_ENDPOINTS: {name} is no provider's endpoint; {', '.join(sorted(known))} are"
+            )
+        _check_peer(read, "RUNNER_PROVIDER_ENDPOINTS", url)
     if read.ext_egress_allow_private and not read.local:
         raise SettingError("EXT_EGRESS_ALLOW_PRIVATE: only EXT_MODE=local may skip the address table")
     if read.runner_default_timeout_ms > read.runner_max_timeout_ms:
         raise SettingError("RUNNER_DEFAULT_TIMEOUT_MS: must not exceed RUNNER_MAX_TIMEOUT_MS")
+    read.egress()
+    read.vault()
     return read
 
 
@@ -169,11 +225,16 @@ def _check_listener(
 
 
 def _check_peer(read: StoreSettings, name: str, url: str) -> None:
+    if not _may_be_asked(read, url):
+        raise SettingError(f"{name}: beyond loopback use https, or set EXT_INTERNAL_PLAINTEXT=mesh")
+
+
+def _may_be_asked(read: StoreSettings, url: str) -> bool:
+    """Whether what is said to this peer is private: encrypted, by us or underneath, or on this machine."""
     parts = urlsplit(url)
     if parts.scheme == "https" or read.local or read.ext_internal_plaintext == "mesh":
-        return
-    if not _loopback(f"[{parts.hostname}]:0" if ":" in (parts.hostname or "") else f"{parts.hostname}:0"):
-        raise SettingError(f"{name}: beyond loopback use https, or set EXT_INTERNAL_PLAINTEXT=mesh")
+        return True
+    return _loopback(f"[{parts.hostname}]:0" if ":" in (parts.hostname or "") else f"{parts.hostname}:0")
 
 
 def _loopback(bind: str) -> bool:

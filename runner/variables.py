@@ -10,7 +10,9 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
+from runner.egress.variables import EGRESS_VARIABLES
 from shared import settings
 from shared.debug_stream import PREFIX
 from shared.keys import KeyFormatError, PrivateKey, PublicKey, public_keys
@@ -23,7 +25,10 @@ from shared.limits import (
     TIMEOUT_DEFAULT_MS,
     TIMEOUT_MAX_MS,
 )
+from shared.provider_files import read_providers
+from shared.sealing import SealingKey, sealing_keys
 from shared.settings import REQUIRED, Var
+from shared.vault_settings import variables as vault_variables
 
 LOCAL: Final = "local"
 PRODUCTION: Final = "production"
@@ -68,6 +73,14 @@ def _private_key(value: str) -> PrivateKey:
         raise ValueError(f"must hold one Ed25519 PRIVATE KEY block: {error}") from error
 
 
+def _sealing_keys(value: str) -> tuple[SealingKey, ...]:
+    """None, or one or more X25519 `PRIVATE KEY` blocks; several, so that keys can be rotated."""
+    try:
+        return sealing_keys(_pem(value)) if value else ()
+    except KeyFormatError as error:
+        raise ValueError(f"must hold X25519 PRIVATE KEY blocks: {error}") from error
+
+
 def _service_token(value: str) -> str:
     """A secret nobody guesses: long, and not a word that stands in an example."""
     if len(value) < SERVICE_TOKEN_MIN_CHARS or not value.isascii() or not value.isprintable() or " " in value:
@@ -97,6 +110,20 @@ def instance(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,253}", value):
         raise ValueError("must be 1-253 of A-Z a-z 0-9 . _ -")
     return value
+
+
+def _endpoints(value: str) -> tuple[tuple[str, str], ...]:
+    """Comma-separated `name=URL`, each name once; a URL without credentials, query and fragment."""
+    found: dict[str, str] = {}
+    for entry in settings.csv(value):
+        name, is_there, address = entry.partition("=")
+        parts = urlsplit(address)
+        if not is_there or not name or parts.username is not None or parts.query or parts.fragment:
+            raise ValueError("must be comma-separated name=URL, without credentials, query or fragment")
+        if name in found:
+            raise ValueError(f"{name} has two addresses; keep one")
+        found[name] = settings.url("http", "https")(address)
+    return tuple(found.items())
 
 
 def _optional(parse: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -140,6 +167,13 @@ _STORE: Final = (
         settings.choice("", "mesh"),
         "`mesh` states that something else encrypts traffic between the services.",
         "",
+    ),
+    _var(
+        "EXT_PROVIDERS_DIR",
+        _optional(read_providers),
+        "Directory of further services of the host application that guests may import: NAME.toml with NAME.wit; the same "
+        "for gateway, compiler and runner.",
+        None,
     ),
     _var(
         "RUNNER_FUEL",
@@ -200,9 +234,9 @@ _KEYS: Final = (
     ),
     _var(
         "RUNNER_SEALING_KEYS",
-        _pem_or_nothing,
-        "PEM text or path of the private keys that open secret envelopes.",
-        "",
+        _sealing_keys,
+        "PEM text or path of the X25519 private keys that open secret envelopes; two while they are rotated.",
+        (),
         secret=True,
     ),
     _var(
@@ -296,24 +330,13 @@ _UI: Final = (
 )
 
 _EGRESS: Final = (
+    *EGRESS_VARIABLES,
     _var(
-        "EXT_EGRESS_ALLOWLIST",
-        settings.csv,
-        "Hosts any extension may reach at all, comma-separated; unset: what installs were granted; empty: none.",
-        None,
-    ),
-    _var("EXT_EGRESS_ALLOW_PRIVATE", settings.csv, "host:port pairs that skip the address table; local mode only.", ()),
-    _var(
-        "EXT_EGRESS_MODE",
-        settings.choice("enforce", "observe"),
-        "`observe` lets pass and records what the allowlist would deny; private addresses stay denied.",
-        "enforce",
-    ),
-    _var(
-        "EXT_EGRESS_PROXY",
-        _optional(settings.url("http", "https")),
-        "Proxy for the guests' requests; proxy variables of the environment are ignored.",
-        None,
+        "RUNNER_PROVIDER_ENDPOINTS",
+        _endpoints,
+        "Where services of the host application are asked, comma-separated `name=URL` (`clients=https://…`); what has no "
+        "address fails.",
+        (),
     ),
     _var(
         "UI_PROXY_BASE_URL",
@@ -336,7 +359,9 @@ _EGRESS: Final = (
     ),
 )
 
-RUNNER_VARIABLES: Final[tuple[Var, ...]] = _STORE + _LISTENERS + _KEYS + _LIMITS + _DEBUG + _UI + _EGRESS
+_VAULT: Final = vault_variables("RUNNER_", "runner_", "asked to decrypt secrets", ".")
+
+RUNNER_VARIABLES: Final[tuple[Var, ...]] = _STORE + _LISTENERS + _KEYS + _VAULT + _LIMITS + _DEBUG + _UI + _EGRESS
 
 COMPILER_VARIABLES: Final[tuple[Var, ...]] = (
     *_STORE,

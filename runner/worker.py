@@ -16,9 +16,11 @@ import uvloop
 
 from runner.app import open_runner
 from runner.cores import usable_cores
+from runner.egress.slots import Slots
 from runner.listener import SLOW_READ_S, listen, make_config, stopping
+from runner.sandbox.breaker import Breaker
 from runner.sandbox.fair_queue import FairQueue
-from runner.sandbox.hardening import die_with
+from runner.sandbox.hardening import die_with, leave_no_core
 from runner.sandbox.shares import Shares
 from runner.settings import RunnerSettings, read_runner
 from runner.supervisor.replay import ReplayClient
@@ -37,6 +39,8 @@ class Place(msgspec.Struct, frozen=True):
         internal_fd, public_fd: bound, listening sockets.
         replay_fd: a socket to the table of used tokens.
         shares_fd: the page of what tenants have used.
+        breaker_fd: the page of what installs have cost.
+        egress_fd: the places of tenants' fetches.
         number: its successor after a crash has the same.
     """
 
@@ -44,11 +48,13 @@ class Place(msgspec.Struct, frozen=True):
     public_fd: int
     replay_fd: int
     shares_fd: int
+    breaker_fd: int
+    egress_fd: int
     number: int
 
     def descriptors(self) -> tuple[int, ...]:
         """Everything that came through exec."""
-        return self.internal_fd, self.public_fd, self.replay_fd, self.shares_fd
+        return self.internal_fd, self.public_fd, self.replay_fd, self.shares_fd, self.breaker_fd, self.egress_fd
 
     def arguments(self) -> tuple[str, ...]:
         """The command line that `parse` reads."""
@@ -63,13 +69,17 @@ class Place(msgspec.Struct, frozen=True):
 async def serve(settings: RunnerSettings, place: Place) -> None:
     """Serve both listeners until SIGTERM, then finish what is under way."""
     replay = await ReplayClient.connect(socket.socket(fileno=place.replay_fd))
-    slots = max(1, -(-usable_cores() // settings.runner_workers)) + 1  # one more, to fill the gaps between two frames
+    cores, workers = usable_cores(), settings.runner_workers
+    slots = max(1, -(-cores // workers)) + 1  # one more, to fill the gaps between two frames
+    share = max(cores - 1, cores / 2) / workers  # of a tenant that floods: a core stays free of it, where there are two
     certificate = str(settings.runner_tls_certificate) if settings.runner_tls_certificate else None
     key = str(settings.runner_tls_key) if settings.runner_tls_key else None
     internal = make_config(f"fd://{place.internal_fd}", graceful_s=DRAIN_S, certificate=certificate, key=key)
     public = make_config(f"fd://{place.public_fd}", graceful_s=DRAIN_S, read_s=SLOW_READ_S)
-    queue = FairQueue(slots, Shares(place.shares_fd))
-    async with stopping() as stop, open_runner(settings, replay, queue, place.number) as applications:
+    queue = FairQueue(slots, Shares(place.shares_fd), share=share)
+    breaker, fetching = Breaker(place.breaker_fd), Slots(place.egress_fd)
+    opened = open_runner(settings, replay, queue, breaker, fetching, place.number)
+    async with stopping() as stop, opened as applications:
         _log.info("worker_ready", pid=os.getpid())
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(listen(applications.internal, internal, stop))
@@ -83,6 +93,7 @@ async def serve(settings: RunnerSettings, place: Place) -> None:
 def main() -> None:
     """Entry point of the process the supervisor starts."""
     logs.configure("runner")
+    leave_no_core()  # it holds keys, and the plaintext of what guests were given
     die_with(os.getppid(), signal.SIGTERM)  # without a supervisor nobody would stop it, or check its tokens
     place = Place.parse(sys.argv[1:])
     for descriptor in place.descriptors():

@@ -61,8 +61,13 @@ class BundleDigest(msgspec.Struct, frozen=True):
     size_bytes: int
 
 
-def write_bundle(tree: Path, out: Path) -> BundleDigest:
+def write_bundle(tree: Path, out: Path, *, known: frozenset[str] | None = None) -> BundleDigest:
     """Pack the folder `tree` into the file `out`, which appears complete or not at all.
+
+    Args:
+        tree: the bundle's content.
+        out: the file to write.
+        known: capabilities the manifest may ask for, as `parse_manifest` takes them.
 
     Raises:
         ManifestInvalid: `manifest.json` is not valid, or names a file that is not there.
@@ -71,7 +76,7 @@ def write_bundle(tree: Path, out: Path) -> BundleDigest:
         BundleLimits: too many files, or too large.
     """
     manifest_bytes = _read_manifest(tree)
-    manifest = parse_manifest(manifest_bytes)
+    manifest = parse_manifest(manifest_bytes, known=known)
     members = _members(tree, manifest)
     missing = check_members(manifest, members)
     if missing:

@@ -1,11 +1,12 @@
 """The names of the capabilities and which interface each one opens. Source: the host API contract, `shared/wit`.
 
 The runner's list (`runner/capabilities`) must equal this one; a test keeps it so. Publish, consent and the CLI
-read it without importing the runner.
+read it without importing the runner. Services of the host application are not here: they are data, `shared/providers`.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 INTERFACES: Final[dict[str, str]] = {
@@ -24,13 +25,6 @@ INTERFACES: Final[dict[str, str]] = {
 }
 """Interface of package `alga:extension` → the capability that opens it."""
 
-PROVIDED: Final[dict[str, str]] = {
-    "invoicing": "cap:invoice.manual.create",
-    "clients": "cap:client.read",
-    "services": "cap:service.read",
-}
-"""Interfaces that a host application provides; data under `shared/providers` describes them."""
-
 DEFAULTS: Final[tuple[str, ...]] = (
     "cap:config.read",
     "cap:context.read",
@@ -42,7 +36,12 @@ DEFAULTS: Final[tuple[str, ...]] = (
 
 ALWAYS: Final = "cap:context.read"
 
-KNOWN: Final[frozenset[str]] = frozenset(INTERFACES.values()) | frozenset(PROVIDED.values())
+KNOWN: Final[frozenset[str]] = frozenset(INTERFACES.values())
+"""The platform's own; those of the host application's services are read from their files (`shared.provider_files`)."""
+
+
+NAME: Final = re.compile(r"cap:[a-z0-9-]+(\.[a-z0-9-]+)+")
+"""How any capability is called, known here or not."""
 
 
 def normalise(name: str) -> str:

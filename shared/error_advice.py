@@ -29,6 +29,16 @@ _READ_STREAM: Final = "Open the debug stream for this request id."
 _SIGN_AGAIN: Final = "Sign the very file you upload and send its envelope."
 
 ADVICE: Final[dict[str, Advice]] = {
+    "LIMIT_EXCEEDED": Advice("", "", "Store less at once; the detail names the limit."),
+    "NAMESPACE_DENIED": Advice(_ASK_ADMIN, "Grant what the detail names.", "Declare `cap:storage.kv` in the manifest."),
+    "NOT_FOUND": Advice("", "", "Write the record first; one past its time is gone."),
+    "QUOTA_EXCEEDED": Advice(_ASK_ADMIN, "", "Delete records, or let them expire; the detail names the quota."),
+    "RATE_LIMITED": Advice(_RETRY, "", "Slow down; `Retry-After` says for how long."),
+    "REVISION_MISMATCH": Advice(
+        "Load the page again and repeat.", "", "Read the record, then write over its revision."
+    ),
+    "UNAUTHORIZED": Advice(_SIGN_IN, "", "Send a session token or an API key of the tenant."),
+    "VALIDATION_FAILED": Advice("", "", "Correct what the detail names."),
     "access_policy_unavailable": Advice(
         _RETRY, "Bring PostgreSQL back; calls are refused while none can be recorded.", ""
     ),
@@ -52,6 +62,11 @@ ADVICE: Final[dict[str, Advice]] = {
     "content_hash_mismatch": Advice("", "", "Upload again; the bytes are not those of the announced digest."),
     "endpoint_not_found": Advice(_REPORT, "", "Declare the method and path under `api.endpoints` in the manifest."),
     "extension_disabled": Advice(_ASK_ADMIN, "Enable the install, or lift the brake that stopped it.", ""),
+    "extension_suspended": Advice(
+        "Try again when `Retry-After` says.",
+        "",
+        "Find out why its process dies: the debug stream says so for each call.",
+    ),
     "forbidden": Advice(_ASK_ADMIN, "Grant the permission the detail names.", ""),
     "gateway_timeout": Advice(_RETRY, "The runner kept silent past the guest's deadline: look at its load.", ""),
     "guest_aborted": Advice(_RETRY, "", f"The sandbox process died. {_READ_STREAM}"),
@@ -75,6 +90,11 @@ ADVICE: Final[dict[str, Advice]] = {
     "not_installed": Advice(_ASK_ADMIN, "Install the extension for this tenant.", ""),
     "overloaded": Advice(_RETRY, "Add runners; the queue of this one is full.", ""),
     "payload_too_large": Advice("Send less at once.", "", "Stay within the limit the detail names, or split the data."),
+    "provider_mismatch": Advice(
+        _RETRY,
+        "Give gateway, compiler and runners the same `EXT_PROVIDERS_DIR`, then restart what has the old one.",
+        "",
+    ),
     "quota_exceeded": Advice(
         _ASK_ADMIN, "Raise the quota, or wait until its period ends.", "Use less of what is counted."
     ),
@@ -90,6 +110,15 @@ ADVICE: Final[dict[str, Advice]] = {
         _REPORT,
         "Treat as an attack: stop the extension with a brake and keep its bundle.",
         "The code tried a forbidden system call.",
+    ),
+    "secret_binding_mismatch": Advice(
+        _REPORT,
+        "Treat as tampering: a row holds another owner's box. Enter the secret again, look who wrote the row.",
+        "",
+    ),
+    "secret_expired": Advice(_ASK_ADMIN, "Enter the secret again, with a later end.", ""),
+    "secret_host_mismatch": Advice(
+        _REPORT, "Bind the secret to that host as well, if it is meant.", "Send a secret to the hosts it names only."
     ),
     "secret_unavailable": Advice(
         _REPORT, "Give the runner the sealing key the record names, or enter the secret again.", ""
@@ -116,7 +145,9 @@ ADVICE: Final[dict[str, Advice]] = {
     "unauthenticated": Advice(_SIGN_IN, "", "Send a bearer token or an API key."),
     "unauthorized": Advice("", "Check `RUNNER_GATEWAY_KEYS` and the clocks of gateway and runner.", ""),
     "unknown_capabilities": Advice(
-        "", "Bring the runner to the gateway's release.", "Use names the host API documents."
+        "",
+        "Bring the runner to the gateway's release, and give both the same `EXT_PROVIDERS_DIR`.",
+        "Use names the host API documents.",
     ),
     "version_exists": Advice("", "", "Raise the version; a published one never changes."),
 }

@@ -4,19 +4,20 @@
     ├── CallerError    the request is at fault
     │   ├── Unauthorized · Unauthenticated · InvalidSession · TenantMismatch · Forbidden
     │   ├── InvalidRequest · MissingRoutingHeaders · RoutingMismatch · UnknownCapabilities · InvalidPath
-    │   ├── PayloadTooLarge · HeadersTooLarge · RequestTimeout
-    │   ├── NotFound · MethodNotAllowed · BundleNotFound · NotInstalled
-    │   ├── ExtensionDisabled · EndpointNotFound · AmbiguousExtension · VersionExists · Conflict
+    │   ├── PayloadTooLarge · HeadersTooLarge · RequestTimeout · NotFound · MethodNotAllowed · BundleNotFound
+    │   ├── NotInstalled · ExtensionDisabled · EndpointNotFound · AmbiguousExtension · VersionExists · Conflict
     │   ├── RateLimited · QuotaExceeded · TenantOverConcurrency
+    │   ├── StorageRefused · its eight codes, in capitals as the host application's storage has them
     │   └── BundleRefused      what a publisher uploaded is not acceptable
     │       ├── BundleInvalid · BundleLimits · ManifestInvalid · ContentHashMismatch
     │       └── SignatureRefused · its seven codes
     ├── GuestError     the extension is at fault
     │   └── ComponentInvalid · GuestTimeout · GuestMemoryExceeded · GuestTrapped
-    │       GuestResponseInvalid · GuestAborted · SandboxViolation
+    │       GuestResponseInvalid · GuestAborted · SandboxViolation · SecretHostMismatch · ExtensionSuspended
     └── HostError      the platform or something it needs is at fault
         └── BundleUntrusted · Revoked · BundleUnavailable · ArtefactUnavailable · SecretUnavailable
-            CacheFull · Overloaded · AccessPolicyUnavailable · BadGateway · GatewayTimeout · Internal
+            SecretBindingMismatch · SecretExpired · CacheFull · Overloaded · AccessPolicyUnavailable
+            ProviderMismatch · BadGateway · GatewayTimeout · Internal
 
 The wire names are contracts (decision 0002): codes are added, never renamed. `by_code` turns a code that
 arrived over the wire back into its class.
@@ -75,8 +76,10 @@ class GuestError(PlatformError):
     blame = Blame.GUEST
     status = 502
 
-    def __init__(self, detail: str = "", *, started: bool = True, **extra: Any) -> None:
-        super().__init__(detail, started=started, **extra)
+    ran: ClassVar[bool] = True  # whether the guest had begun, when nobody says otherwise
+
+    def __init__(self, detail: str = "", *, started: bool | None = None, **extra: Any) -> None:
+        super().__init__(detail, started=self.ran if started is None else started, **extra)
 
 
 class HostError(PlatformError):
@@ -189,6 +192,42 @@ class TenantOverConcurrency(CallerError):
     code, status, title = "tenant_over_concurrency", 429, "The tenant has too many calls under way"
 
 
+class StorageRefused(CallerError):
+    """What a caller asked of an install's records cannot be done."""
+
+
+class StorageValidationFailed(StorageRefused):
+    code, title = "VALIDATION_FAILED", "The storage request is not well formed"
+
+
+class StorageLimitExceeded(StorageRefused):
+    code, title = "LIMIT_EXCEEDED", "A value, a bulk or a time is beyond the limit"
+
+
+class StorageUnauthorized(StorageRefused):
+    code, status, title = "UNAUTHORIZED", 401, "A valid credential is needed for storage"
+
+
+class StorageNamespaceDenied(StorageRefused):
+    code, status, title = "NAMESPACE_DENIED", 403, "The caller may not use this install's storage"
+
+
+class StorageNotFound(StorageRefused):
+    code, status, title = "NOT_FOUND", 404, "There is no such record"
+
+
+class StorageRevisionMismatch(StorageRefused):
+    code, status, title = "REVISION_MISMATCH", 409, "The record has another revision"
+
+
+class StorageQuotaExceeded(StorageRefused):
+    code, status, title = "QUOTA_EXCEEDED", 429, "The install's storage is full"
+
+
+class StorageRateLimited(StorageRefused):
+    code, status, title = "RATE_LIMITED", 429, "Too many storage requests"
+
+
 # ---- publishers ---------------------------------------------------------------------------------------------
 
 
@@ -251,9 +290,7 @@ class SignatureThreshold(SignatureRefused):
 
 class ComponentInvalid(GuestError):
     code, status, title = "component_invalid", 422, "The component does not fit the platform's world"
-
-    def __init__(self, detail: str = "", *, started: bool = False, **extra: Any) -> None:
-        super().__init__(detail, started=started, **extra)
+    ran = False
 
 
 class GuestTimeout(GuestError):
@@ -280,6 +317,15 @@ class SandboxViolation(GuestError):
     code, title = "sandbox_violation", "The extension tried what the sandbox forbids"
 
 
+class ExtensionSuspended(GuestError):
+    code, status, title = "extension_suspended", 503, "The extension failed too often and rests for a moment"
+    ran = False
+
+
+class SecretHostMismatch(GuestError):
+    code, title = "secret_host_mismatch", "The secret is not for this host"
+
+
 # ---- the platform -------------------------------------------------------------------------------------------
 
 
@@ -303,6 +349,14 @@ class SecretUnavailable(HostError):
     code, status, title = "secret_unavailable", 502, "A secret cannot be opened here"
 
 
+class SecretBindingMismatch(HostError):
+    code, status, title = "secret_binding_mismatch", 502, "A secret belongs to somebody else"
+
+
+class SecretExpired(HostError):
+    code, status, title = "secret_expired", 502, "A secret is past its time"
+
+
 class CacheFull(HostError):
     code, title = "cache_full", "There is no room for another bundle"
 
@@ -313,6 +367,10 @@ class Overloaded(HostError):
 
 class AccessPolicyUnavailable(HostError):
     code, title = "access_policy_unavailable", "Whether this is allowed cannot be checked right now"
+
+
+class ProviderMismatch(HostError):
+    code, title = "provider_mismatch", "Gateway and runner know a service of the host application differently"
 
 
 class BadGateway(HostError):
@@ -328,10 +386,8 @@ class Internal(HostError):
 
 
 def _leaves(cls: type[PlatformError]) -> dict[str, type[PlatformError]]:
-    found: dict[str, type[PlatformError]] = {}
+    found = {sub.code: sub for sub in cls.__subclasses__() if "code" in vars(sub)}
     for sub in cls.__subclasses__():
-        if "code" in vars(sub):
-            found[sub.code] = sub
         found |= _leaves(sub)
     return found
 

@@ -55,13 +55,80 @@ TABLE_KEEP_RESIDENT_BYTES: Final = 256 * KIB  # of a guest's tables; StarlingMon
 TRIM_IDLE_S: Final = 1  # after this an idle sandbox gives that memory back; a busy one never gets there
 LOG_EVENT_MAX_BYTES: Final = 8 * KIB  # one line of a person's attention (RUNNER_DEBUG_MAX_EVENT_BYTES)
 LOG_EXECUTION_MAX_BYTES: Final = 1 * MIB  # then one marker and silence
+LOG_EXECUTION_MAX_COUNT: Final = 4_096  # lines, likewise: an empty one costs the runner as much as a long one
 
 # ---- egress -------------------------------------------------------------------------------------------------
 EGRESS_REDIRECTS_MAX_COUNT: Final = 5  # hops a guest may ask for; each is a whole decision again
 EGRESS_HEADER_BLOCK_MAX_BYTES: Final = 64 * KIB  # names and values together, either way
+EGRESS_REQUEST_MAX_BYTES: Final = 5 * MIB  # a document sent on; larger uploads go in parts
+EGRESS_RESPONSE_MAX_BYTES: Final = 10 * MIB  # after decoding; what a guest could answer with, too
+EGRESS_CALL_MAX_S: Final = 30  # one fetch with all its redirects; less when the execution has less left
+EGRESS_FETCHES_MAX_COUNT: Final = 50  # of one execution; a loop is stopped (threat T11)
+EGRESS_CONCURRENT_MAX_COUNT: Final = 6  # of one tenant in one runner: what a browser opens to one host
+EGRESS_BUSY_MAX_MS: Final = 1_000  # a seventh fetch waits this long for its turn; then it is refused
+EGRESS_DNS_MAX_S: Final = 3  # one name, both families, retries included
+EGRESS_CONNECT_MAX_S: Final = 10  # all addresses of a name, TLS included
+EGRESS_ATTEMPT_DELAY_MS: Final = 250  # before the next address is tried as well (RFC 8305 ยง5)
+EGRESS_ADDRESSES_MAX_COUNT: Final = 16  # of one name that are tried; all of them are checked
+EGRESS_INTERIM_MAX_COUNT: Final = 8  # 1xx answers before the real one
+EGRESS_CHUNKS_MAX_COUNT: Final = 32_768  # pieces of one answer: 320 bytes each at 10 MiB, 0.13 s of a worker's time
+EGRESS_KEEPALIVE_S: Final = 4  # an idle connection; below the 5 s of common servers, so that ours ends first
+EGRESS_CONNECTION_MAX_S: Final = 120  # then a name is looked up again
+EGRESS_KEPT_MAX_COUNT: Final = 256  # idle connections of one worker, about 60 KiB each with TLS
+EGRESS_DENIED_INSTALLS_MAX_COUNT: Final = 1_024  # installs whose denials one worker counts
+EGRESS_DENIED_TARGETS_MAX_COUNT: Final = 32  # targets of each: 6 MiB when every name is as long as it may be
+
+# ---- secrets ------------------------------------------------------------------------------------------------
+SECRET_VALUE_MAX_BYTES: Final = 8 * KIB  # a private key of 8,192 bits in PEM has 6.4 KiB
+SECRET_SEALED_MAX_BYTES: Final = (
+    20 * KIB
+)  # a value as JSON with whose it is; not one of control characters, \u0001 each
+SECRETS_MAX_COUNT: Final = 64  # of one install; sealed and in base64 they travel in 1.7 MiB at most
+SECRET_REDACTED_MIN_BYTES: Final = 8  # a shorter value stands in every other line by chance
+SECRET_HOSTS_MAX_COUNT: Final = 16  # hosts one secret is injected for: an API in a few regions
+SECRETS_BODY_MAX_BYTES: Final = 1 * MIB  # all of an install's secrets in one request, escaped as JSON
+RESEAL_BATCH_MAX_COUNT: Final = 50  # boxes of one request; 10 ms of a worker's time, which others wait for
+RESEAL_BODY_MAX_BYTES: Final = 2 * MIB  # such a batch of the largest boxes, in base64
+RESEAL_CALL_MAX_S: Final = 20  # one such batch, each box perhaps asked of Vault
+VAULT_CALL_MAX_S: Final = 2  # one answer of Vault; then it counts as away
+VAULT_CALLS_MAX: Final = 16  # connections of one process to Vault; its own rate limits are per client
+VAULT_ANSWER_MAX_BYTES: Final = 64 * KIB  # a decrypted value in base64 with what stands around it
+VAULT_TOKEN_LEFT_SHARE: Final = 0.2  # of a token's time is left when the next one is fetched
+
+# ---- storage ------------------------------------------------------------------------------------------------
+STORAGE_NAMESPACE_MAX_CHARS: Final = 128  # a name, not a document
+STORAGE_KEY_MAX_CHARS: Final = 256  # at most 1 KiB of UTF-8: namespace and key fit one index entry of 2.7 KB
+STORAGE_VALUE_MAX_BYTES: Final = 64 * KIB  # settings, cursors, small documents; larger ones belong into files
+STORAGE_METADATA_MAX_BYTES: Final = 4 * KIB  # of one record, as JSON text
+STORAGE_NAMESPACES_MAX: Final = 32  # of one install; the database holds everyone to it, like the next two
+STORAGE_KEYS_PER_NAMESPACE_MAX: Final = 5_120  # of one namespace; counted exactly, so a scan stays a page's worth
+STORAGE_MAX_BYTES: Final = 256 * MIB  # of one install, values and metadata; a thousand installs fit a small database
+STORAGE_BULK_MAX_COUNT: Final = 20  # records written together; each holds a lock until all are
+STORAGE_BULK_MAX_BYTES: Final = 512 * KIB  # of them, values and metadata; one statement stays below 1 MiB
+STORAGE_TTL_MIN_S: Final = 60  # anything shorter belongs into a guest's memory
+STORAGE_TTL_MAX_S: Final = 2_592_000  # 30 days; what lives longer has no end
+STORAGE_PAGE_MAX_COUNT: Final = 100  # entries of one list: 6.4 MiB when every value is as large as it may be
+STORAGE_BODY_MAX_BYTES: Final = 4 * MIB  # of a REST write: a full bulk as JSON, every byte escaped
+STORAGE_TENANT_CALLS_MAX: Final = 4  # of one tenant in one gateway at once: a quarter of its connections
+STORAGE_TENANT_WAITING_MAX: Final = 256  # of one tenant in one gateway, for one of those; beyond: 429
+STORAGE_SWEEP_S: Final = 60  # how often expired records, which nobody sees any more, are removed
+STORAGE_SWEEP_MAX_COUNT: Final = 1_000  # records of one transaction: some milliseconds of locks
+
+# ---- services of a host application -------------------------------------------------------------------------
+PROVIDERS_MAX_COUNT: Final = 64  # of one installation; each is linked into every sandbox
+PROVIDER_FILE_MAX_BYTES: Final = 64 * KIB  # of a description or its WIT text; the largest shipped one has 4 KiB
+PROVIDER_FUNCTIONS_MAX_COUNT: Final = 64  # of one interface
+WIT_TYPE_MAX_DEPTH: Final = 16  # of a provider's type; an invoice with its items has 6
+WIT_TYPE_MAX_COUNT: Final = 1_024  # parts of one, written out: records within records multiply
+PROVIDER_CALL_MAX_S: Final = 30  # one answer; less when the execution has less left
+PROVIDER_REQUEST_MAX_BYTES: Final = 2 * MIB  # of JSON: a document in base64, or thousands of items
+PROVIDER_ANSWER_MAX_BYTES: Final = 2 * MIB  # likewise
+PROVIDER_VALUES_MAX_COUNT: Final = 250_000  # fields of all records of an answer, absent ones too: 60 MiB of Python
 
 # ---- between the runner and a sandbox -----------------------------------------------------------------------
 FRAME_MAX_BYTES: Final = 12 * MIB  # one body of 10 MiB with its headers, raw
+LIFTED_MAX_BYTES: Final = FRAME_MAX_BYTES  # of one value a guest hands over, a list item being 32: more fits no frame
+LIFTED_LIST_MAX_COUNT: Final = 100_000  # items of one list of anything but bytes; an item costs 200 bytes of Python
 HOST_CALLS_MAX: Final = 10_000  # awaited host calls in one execution; far above any honest guest
 
 # ---- queues and processes -----------------------------------------------------------------------------------
@@ -71,6 +138,10 @@ SANDBOX_IDLE_MAX: Final = 512  # bound, idle processes kept by one runner at 3โ€
 SANDBOX_CALLS_MAX: Final = 5_000  # then recycled: leaks of the C API stay bounded
 SANDBOX_RSS_MAX_BYTES: Final = 1 * GIB  # a guest's 256 MiB, and a 10 MiB body as 32-byte values in two copies: 640 MiB
 SANDBOX_WATCH_MS: Final = 100  # how often running sandboxes are measured; in that time one cannot fault in 1 GiB
+SANDBOX_DEATHS_BURST_MAX_COUNT: Final = 10  # sandboxes one install may lose at once: a bad release shows itself first
+SANDBOX_DEATH_REFILL_S: Final = 2  # one more is allowed after this; 19 deaths a second cost others 6 ms, a half nothing
+SANDBOX_DEATHS_DEBT_MAX_COUNT: Final = 20  # by calls under way when the burst was used up; paid off within 40 s
+SANDBOX_VIOLATION_REPEAT_S: Final = 3_600  # a second broken rule of an install within this is an attack, not a fault
 SANDBOX_SPARES: Final = 1  # forked unbound, so that a new tenant pays no fork
 
 # ---- bundles ------------------------------------------------------------------------------------------------
@@ -122,7 +193,15 @@ STATE_POLL_S: Final = 1  # a revocation must act everywhere within 5 s
 STATE_SILENT_S: Final = 30  # then EXT_STALE_MODE decides
 TRUST_POLL_S: Final = 1  # how often a service reads its trust file; who adds a key tries it at once
 UI_LOOKUPS_PER_S: Final = 20  # unknown digests asked of the gateway by one runner
-PREPARE_MAX_S: Final = 120  # one compilation
+PREPARE_MAX_S: Final = 120  # one preparation, from its turn to its answer; and how long a caller waits for one
+COMPILE_CPU_MAX_S: Final = 100  # of one compilation: below the wall, so a slow component is told from a slow machine
+COMPILE_MEMORY_MAX_BYTES: Final = 4 * GIB  # resident, of one compilation; ten times what componentize-py's 18 MiB need
+COMPILE_WATCH_MS: Final = 50  # how often it is measured; in that time it faults in about 100 MiB
+COMPILES_WAITING_MAX: Final = 32  # preparations waiting for their turn; at 3-30 s each the last waits minutes
+COMPILE_RETRY_MAX_S: Final = 60  # the longest Retry-After a busy compiler gives
+WASM_TOOLS_MEMORY_MAX_BYTES: Final = 2 * GIB  # of one inspection; componentize-py's 18 MiB need 0.03
+COLD_FETCHES_MAX: Final = 16  # artefacts one worker downloads at once, 10 MiB each and 35 unpacked
+PRECOMPILE_ATTEMPTS_MAX: Final = 3  # for each digest, when the store or the machine was at fault
 CACHE_MAX_BYTES: Final = 10 * GIB  # EXT_CACHE_MAX_BYTES: a node's disk, not its tenants, decides
 AUDIT_CLOSE_MAX_MS: Final = 1_000  # closing rows are written behind the answer, at most this late
 IFRAME_SESSION_MAX_S: Final = 600  # then the page asks for another; a stolen one is worth ten minutes
@@ -187,6 +266,9 @@ JWT_MAX_BYTES: Final = 16 * KIB  # a session token with hundreds of permissions;
 assert GUEST_ANSWER_MAX_BYTES * 48 <= 128 * MIB < (GUEST_ANSWER_MAX_BYTES + 48) * 48
 assert REQUEST_BODY_MAX_BYTES * 4 // 3 < WIRE_MAX_BYTES
 assert REQUEST_BODY_MAX_BYTES < FRAME_MAX_BYTES
+assert EGRESS_REQUEST_MAX_BYTES <= EGRESS_RESPONSE_MAX_BYTES < FRAME_MAX_BYTES - 2 * EGRESS_HEADER_BLOCK_MAX_BYTES
+assert EGRESS_DNS_MAX_S < EGRESS_CALL_MAX_S <= TIMEOUT_MAX_MS // 1000
+assert EGRESS_BUSY_MAX_MS < TIMEOUT_DEFAULT_MS
 assert TIMEOUT_DEFAULT_MS <= TIMEOUT_MAX_MS < TOKEN_LIFETIME_MAX_S * 1000
 assert GATEWAY_GRACE_MS + AUDIT_OPEN_MAX_MS + AUDIT_CLOSE_MAX_MS < EXECUTION_LOST_GRACE_S * 1000
 assert TIMEOUT_MAX_MS // 1000 + EXECUTION_LOST_GRACE_S + EXECUTION_REAP_S < 60
@@ -196,11 +278,25 @@ assert BUNDLE_FILE_MAX_BYTES <= COMPONENT_MAX_BYTES <= BUNDLE_UNPACKED_MAX_BYTES
 assert KILL_GRACE_MS < GATEWAY_GRACE_MS
 assert STORE_STATEMENT_MAX_MS < STORE_TRANSACTION_MAX_MS
 assert FINALIZE_WAIT_MAX_S < PREPARE_MAX_S < PREPARE_LEASE_S
+assert COMPILE_CPU_MAX_S < PREPARE_MAX_S
 assert FINALIZE_WAIT_MAX_S < CLI_CALL_MAX_S
 assert RESPONSE_BODY_MAX_BYTES < CLI_ANSWER_MAX_BYTES
 assert CLIENT_TAKES_NOTHING_MAX_MS <= DEBUG_SEND_MAX_S * 1000
 assert DEBUG_READ_BLOCK_MS < DEBUG_READ_MAX_S * 1000
+assert DEBUG_STREAM_MAX_COUNT < LOG_EXECUTION_MAX_COUNT  # whoever fills the stream has said enough
 assert DEBUG_HOST_EVENTS_MAX <= DEBUG_STREAM_MAX_COUNT // 2  # host calls never push out all that a guest said
 assert DEBUG_TAIL_COUNT <= DEBUG_TAIL_MAX_COUNT
 assert 3 * DEBUG_HEARTBEAT_S <= CLI_LOGS_SILENT_MAX_S
+assert SECRETS_MAX_COUNT * SECRET_VALUE_MAX_BYTES * 2 <= SECRETS_BODY_MAX_BYTES
+assert 2 * SECRET_VALUE_MAX_BYTES < SECRET_SEALED_MAX_BYTES
+assert (SECRETS_MAX_COUNT * SECRET_SEALED_MAX_BYTES + REQUEST_BODY_MAX_BYTES) * 4 // 3 < WIRE_MAX_BYTES
+assert RESEAL_BATCH_MAX_COUNT * SECRET_SEALED_MAX_BYTES * 3 // 2 < RESEAL_BODY_MAX_BYTES
+assert VAULT_CALL_MAX_S < RESEAL_CALL_MAX_S < TOKEN_LIFETIME_MAX_S
 assert UPLOAD_PART_BYTES < BUNDLE_MAX_BYTES <= 10_000 * UPLOAD_PART_BYTES  # S3 takes 10,000 parts
+assert STORAGE_PAGE_MAX_COUNT * (STORAGE_VALUE_MAX_BYTES + 4 * STORAGE_KEY_MAX_CHARS + 64) < FRAME_MAX_BYTES
+assert STORAGE_VALUE_MAX_BYTES + STORAGE_METADATA_MAX_BYTES <= STORAGE_BULK_MAX_BYTES < STORAGE_BODY_MAX_BYTES
+assert STORAGE_BODY_MAX_BYTES <= REQUEST_BODY_MAX_BYTES
+assert STORAGE_TTL_MIN_S < STORAGE_TTL_MAX_S
+assert PROVIDER_CALL_MAX_S <= TIMEOUT_MAX_MS // 1000
+assert PROVIDER_ANSWER_MAX_BYTES // 2 * 9 + PROVIDER_VALUES_MAX_COUNT * 6 < FRAME_MAX_BYTES  # `1,` is nine bytes there
+assert STORAGE_TENANT_CALLS_MAX * 4 <= STORE_POOL_MAX

@@ -1,7 +1,7 @@
 """Logs: structlog, one JSON object a line, the event first, request, tenant and extension bound once.
 
-Nothing secret leaves through a log line: values under names that hold credentials become `***`, and so does
-anything that looks like one of our tokens or keys. Control characters never reach the line raw: JSON escapes
+Nothing secret leaves through a log line: values under names that hold credentials become `***`, and so do anything
+that looks like one of our tokens or keys and the plaintext of secrets the current execution was given. Control characters never reach the line raw: JSON escapes
 them (threat T28).
 """
 
@@ -17,20 +17,21 @@ from typing import Any, Final, TextIO, cast
 
 import structlog
 
+from shared.redaction import REDACTED, redact_current
+
 _NAMES: Final = re.compile(r"(?i)(authorization|cookie|password|passwd|secret|token|api_?key|private_?key|credential)")
-_SAFE_NAMES: Final = frozenset({"key_id", "token_kind", "secret_names"})
+_SAFE_NAMES: Final = frozenset({"key_id", "token_kind", "secret_names", "secret_name"})
 _VALUES: Final = re.compile(
     r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]+"  # a compact JWS
     r"|\bak_[A-Za-z0-9]+_[A-Za-z0-9_-]{8,}"  # an API key
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?-----END [A-Z ]*PRIVATE KEY-----"
     r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"  # userinfo of a URL
 )
-REDACTED: Final = "***"
 
 
 def redact_text(text: str) -> str:
     """`text` with everything that looks like one of our credentials replaced by `***`."""
-    return _VALUES.sub(REDACTED, text)
+    return _VALUES.sub(REDACTED, redact_current(text))
 
 
 def _redact(value: Any) -> Any:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from shared.capabilities import DEFAULTS, KNOWN, normalise
+from shared.capabilities import DEFAULTS, normalise
 from shared.errors import ManifestInvalid
 from shared.limits import (
     MANIFEST_LIST_MAX_COUNT,
@@ -47,6 +47,7 @@ from shared.manifest_parts import (
 )
 from shared.manifest_rules import check_rules
 from shared.manifest_schema import Violation, object_schema, schema_violations, text_violations
+from shared.provider_files import shipped
 from shared.strict_json import JsonValue, StrictJsonError, is_object, loads
 
 SCHEMA_PATH: Final = "/api/registry/schemas/manifest-v2.json"
@@ -133,17 +134,31 @@ class Manifest(Part, frozen=True, kw_only=True):
         return min(matching, key=lambda endpoint: [part[:1] == ":" for part in endpoint.path.split("/")], default=None)
 
 
-def parse_manifest(data: bytes, *, known: frozenset[str] = KNOWN) -> Manifest:
+def parse_manifest(data: bytes, *, known: frozenset[str] | None = None) -> Manifest:
     """The manifest that `data` writes, capabilities in their `cap:` form.
 
     Args:
         data: the file's bytes.
-        known: capabilities that may be asked for, with prefix; an operator's providers add to ours.
+        known: capabilities that may be asked for, with prefix: those of `Providers`; by default the platform's and the
+            reference providers'.
 
     Raises:
         ManifestInvalid: `extra["violations"]` lists `{path, code, message}` for everything that is wrong, at most
             `MANIFEST_VIOLATIONS_MAX_COUNT`; `extra["path"]` is the first one's.
     """
+    return _parse(data, shipped().capabilities if known is None else known)
+
+
+def stored_manifest(data: bytes) -> Manifest:
+    """The manifest of a published version: which names of capabilities are known was judged then, and may be other now.
+
+    Raises:
+        ManifestInvalid: as `parse_manifest`, for everything else.
+    """
+    return _parse(data, None)
+
+
+def _parse(data: bytes, known: frozenset[str] | None) -> Manifest:
     try:
         document = loads(data, max_bytes=MANIFEST_MAX_BYTES, max_depth=MANIFEST_MAX_DEPTH)
     except StrictJsonError as error:

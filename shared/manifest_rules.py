@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 Path = tuple[str | int, ...]
 
 
-def check_rules(manifest: Manifest, known: frozenset[str]) -> list[Violation]:
+def check_rules(manifest: Manifest, known: frozenset[str] | None) -> list[Violation]:
     """Every broken rule of a manifest whose members have the right types.
 
     Args:
         manifest: to be checked.
-        known: the capabilities that may be asked for, in their `cap:` form.
+        known: the capabilities that may be asked for, in their `cap:` form; `None`: that was judged before.
     """
     found = [
         *_capabilities(manifest, known),
@@ -84,11 +84,11 @@ def check_members(manifest: Manifest, names: Collection[str]) -> list[Violation]
     return found
 
 
-def _capabilities(manifest: Manifest, known: frozenset[str]) -> Iterator[Violation]:
+def _capabilities(manifest: Manifest, known: frozenset[str] | None) -> Iterator[Violation]:
     seen: set[str] = set()
     for index, written in enumerate(manifest.capabilities):
         name, path = normalise(written), json_path(["capabilities", index])
-        if name not in known:
+        if known is not None and name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
             yield Violation(path, "capability_unknown", f"must be a known capability; {hint}")

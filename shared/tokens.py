@@ -59,7 +59,16 @@ class ExecuteClaims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class HostClaims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a running guest may ask of the gateway: its tenant, its install, its grants, until its deadline."""
+    """What a running guest may ask of the gateway: its tenant, its install, its grants, until its deadline.
+
+    A provider's token says the same to a host application, with the provider as its audience, and beside that for whom
+    the guest asks: a runner passes the user on, and only the gateway knows it.
+
+    Attributes:
+        sub: the user's id (RFC 7519 §4.1.2); empty when nobody stands behind the call, and in the gateway's own tokens.
+        user_type: `internal` or `client`.
+        client_id: whose user it is.
+    """
 
     iss: str
     aud: str
@@ -73,6 +82,9 @@ class HostClaims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     caps: tuple[str, ...] = ()
     generation: int = 0
     hops: int = 0
+    sub: str = ""
+    user_type: str = ""
+    client_id: str = ""
 
 
 class IdentityClaims(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Messages between gateway and runner: `POST /v1/execute`, `POST /v1/prepare`, the state feed.
+"""Messages between gateway and runner: `POST /v1/execute`, `/v1/reseal`, `/v1/prepare`, the state feed.
 
 Evolution rule: unknown fields are ignored by a server of the same major version; fields are added with a
 default, never renamed, never reused. `tests/contract/` pins the bytes of every message.
@@ -84,7 +84,11 @@ class SecretEnvelope(Message, frozen=True, kw_only=True):
 
 
 class ExecuteRequest(Message, frozen=True, kw_only=True):
-    """`POST /v1/execute`."""
+    """`POST /v1/execute`.
+
+    `provider_digests` says how the gateway knows those services of the host application that are granted; a runner that
+    knows one otherwise does not run the call.
+    """
 
     context: Context
     http: Http
@@ -96,6 +100,7 @@ class ExecuteRequest(Message, frozen=True, kw_only=True):
     secret_envelopes: tuple[SecretEnvelope, ...] = ()
     secret_envelope: SecretEnvelope | None = None
     provider_tokens: dict[str, str] = {}
+    provider_digests: dict[str, str] = {}
     host_token: str | None = None
     debug: bool = False
 
@@ -128,7 +133,10 @@ class ErrorBody(Message, frozen=True, kw_only=True):
 
 
 class ExecuteResponse(Message, frozen=True, kw_only=True):
-    """The answer of `POST /v1/execute`: a guest's answer, or `error` and no body."""
+    """The answer of `POST /v1/execute`: a guest's answer, or `error` and no body.
+
+    `incidents` are the codes of what was refused to the guest on the way, for the record: the guest saw less of it.
+    """
 
     status: int
     headers: dict[str, str] = {}
@@ -137,6 +145,32 @@ class ExecuteResponse(Message, frozen=True, kw_only=True):
     body: bytes | None = None
     error: ErrorBody | None = None
     usage: Usage = Usage()
+    incidents: tuple[str, ...] = ()
+
+
+# ---- reseal -------------------------------------------------------------------------------------------------
+
+
+class ResealRequest(Message, frozen=True, kw_only=True):
+    """`POST /v1/reseal`: the same secrets, sealed with the runner's key `to_key_id`."""
+
+    envelopes: tuple[SecretEnvelope, ...]
+    to_key_id: str
+
+
+class ResealFailure(Message, frozen=True, kw_only=True):
+    """An envelope that stays as it is: its place in the request, and why."""
+
+    index: int
+    code: str
+    message: str
+
+
+class ResealResponse(Message, frozen=True, kw_only=True):
+    """The envelopes in the order of the request; `None` for each that is among the failures."""
+
+    envelopes: tuple[SecretEnvelope | None, ...]
+    failures: tuple[ResealFailure, ...] = ()
 
 
 # ---- prepare ------------------------------------------------------------------------------------------------
@@ -166,12 +200,23 @@ class PrepareResponse(Message, frozen=True, kw_only=True):
 # ---- state feed ---------------------------------------------------------------------------------------------
 
 StateKind = Literal[
-    "revoked_version", "revoked_key", "disabled_install", "enabled_install", "brake", "ui_live", "ui_gone"
+    "revoked_version",
+    "revoked_key",
+    "disabled_install",
+    "enabled_install",
+    "brake",
+    "brake_released",
+    "ui_live",
+    "ui_gone",
 ]
 
 
 class StateEntry(Message, frozen=True, kw_only=True):
-    """One change everyone must know of. `subject` is the id, key id or `extension_id/content_hash` it is about."""
+    """One change everyone must know of.
+
+    Attributes:
+        subject: the id, key id or `extension_id/content_hash` it is about; of a brake what `shared.brakes` reads.
+    """
 
     seq: int
     kind: StateKind
@@ -242,8 +287,8 @@ def encode_execute(request: ExecuteRequest, content_type: str = MSGPACK) -> byte
 def encode_answer(answer: ExecuteResponse, content_type: str) -> bytes:
     """The bytes of an answer whose `body` holds the body, in the request's content type."""
     if content_type == MSGPACK:
-        return _msgpack.encode(_fields(answer, "body_b64"))
-    return _json.encode(_fields(answer, "body"))
+        return _msgpack.encode(_answer_fields(answer, "body_b64"))
+    return _json.encode(_answer_fields(answer, "body"))
 
 
 def decode_answer(data: bytes, content_type: str) -> ExecuteResponse:
@@ -263,6 +308,15 @@ def decode_answer(data: bytes, content_type: str) -> ExecuteResponse:
 def _without(request: ExecuteRequest, drop: str) -> dict[str, Any]:
     fields = _shallow(request)
     fields["http"] = _fields(request.http, drop)
+    if not request.provider_digests:
+        del fields["provider_digests"]  # most calls have none, and older runners never saw the field
+    return fields
+
+
+def _answer_fields(answer: ExecuteResponse, drop: str) -> dict[str, Any]:
+    fields = _fields(answer, drop)
+    if not answer.incidents:
+        del fields["incidents"]  # most answers have none, and older callers never saw the field
     return fields
 
 

@@ -24,6 +24,14 @@ def failed_answer(function: Function) -> Any:
     return _answer(function.result, _FAILED_CASES, "the platform could not do this")
 
 
+def told_answer(function: Function, cases: tuple[str, ...], message: str) -> Any:
+    """The answer of `function` that says why: the first of `cases` its error has, or `message` where it has room for it.
+
+    Without any of them, the error's last case.
+    """
+    return _answer(function.result, cases, message)
+
+
 def has_error_type(function: Function) -> bool:
     """Whether a refusal is visible to the guest; if not, it is told in the debug stream instead."""
     return isinstance(function.result, ResultOf | Record)

@@ -3,12 +3,15 @@
 Supported: one package, interfaces with `use`, `record`, `enum`, `type`, `func`; one world with `import` and
 `export`. Anything else (resources, variants, flags, futures, versions) is refused with the line, so a file that
 uses more cannot be half understood. `wasm-tools` reads the same files in a test and must agree.
+
+One thing goes beyond WIT: several files may each have an `interface types`, and together they are one. So a provider
+file adds its records to the platform's, which is where components in the field expect them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -30,6 +33,11 @@ from shared.wit_types import (
 
 WIT_DIRECTORY: Final = Path(__file__).parent / "wit"
 
+TYPES: Final = "types"
+"""The interface that several files may write together."""
+
+_DEFINING: Final = ("record", "enum", "type")
+_NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*")  # ours; WIT has words in capitals as well
 _TOKEN: Final = re.compile(r"\s+|//[^\n]*|(%?[A-Za-z][A-Za-z0-9-]*|->|[{}()<>:;,.=_/@*])|(.)")
 
 
@@ -73,10 +81,27 @@ class _Tokens:
         self._at += 1
         return True
 
+    def second(self) -> str:
+        """The token behind the next one."""
+        return self._items[self._at + 1][0] if self._at + 1 < len(self._items) else ""
+
+    def separate(self, end: str) -> None:
+        """Take the comma that stands between two items; behind the last one it may be left out."""
+        if not self.take(",") and self.peek() != end:
+            raise self.error(f"',' or {end!r}")
+
     def expect(self, token: str) -> None:
         """Take exactly this token."""
         if not self.take(token):
             raise self.error(repr(token))
+
+    def name(self, taken: Container[str] = ()) -> str:
+        """Take a name in kebab-case that is not among `taken`."""
+        if not _NAME.fullmatch(self.peek()):
+            raise self.error("a name in lower case, words joined by hyphens")
+        if self.peek() in taken:
+            raise self.error("a name that is not taken")
+        return self.next()
 
     def block(self) -> _Tokens:
         """The tokens between `{` and its `}`, as a cursor of their own."""
@@ -93,6 +118,21 @@ class _Tokens:
         """An error at the cursor."""
         line = self._items[min(self._at, len(self._items) - 1)][1] if self._items else 1
         return WitSyntaxError(f"{self._name}:{line}: expected {wanted}, found {self.peek() or 'the end'!r}")
+
+
+def declared(name: str, text: str) -> tuple[str, ...]:
+    """The names of the interfaces and the worlds that one file writes, in its order, the latter as `world NAME`.
+
+    Args:
+        name: of the file, for messages.
+        text: WIT.
+
+    Raises:
+        WitSyntaxError: not WIT, or the package is not named.
+    """
+    reader = _Reader()
+    reader.collect(_Tokens(text, name))
+    return reader.declared()
 
 
 def parse_world(texts: Iterable[tuple[str, str]]) -> World:
@@ -122,10 +162,10 @@ class _Reader:
 
     def __init__(self) -> None:
         self._package = ""
-        self._sources: dict[str, _Tokens] = {}
+        self._sources: dict[str, list[_Tokens]] = {}
         self._done: dict[str, Interface] = {}
         self._busy: set[str] = set()
-        self._worlds: list[_Tokens] = []
+        self._worlds: dict[str, _Tokens] = {}
 
     def collect(self, tokens: _Tokens) -> None:
         """Split one file into its interfaces and worlds."""
@@ -133,20 +173,24 @@ class _Reader:
             package = tokens.next()
             tokens.expect(":")
             package = f"{package}:{tokens.next()}"
-            tokens.expect(";")
             if self._package not in ("", package):
-                raise tokens.error(f"package {self._package}")
+                raise tokens.error(f"package {self._package} instead of {package}")
+            tokens.expect(";")
             self._package = package
         while tokens.peek():
             kind = tokens.next()
             if kind not in ("interface", "world"):
                 raise tokens.error("interface or world")
-            name = tokens.next()
-            body = tokens.block()
             if kind == "world":
-                self._worlds.append(body)
+                name = tokens.name(self._worlds)
+                self._worlds[name] = tokens.block()
             else:
-                self._sources[name] = body
+                name = tokens.name(self._sources.keys() - {TYPES})
+                self._sources.setdefault(name, []).append(tokens.block())
+
+    def declared(self) -> tuple[str, ...]:
+        """What was collected."""
+        return *self._sources, *(f"world {name}" for name in self._worlds)
 
     def world(self) -> World:
         """Everything, resolved."""
@@ -154,7 +198,7 @@ class _Reader:
             self._interface(name)
         imports: list[str] = []
         exports: list[Function] = []
-        for body in self._worlds:
+        for body in self._worlds.values():
             scope: dict[str, WitType] = {}
             while body.peek():
                 self._world_item(body, scope, imports, exports)
@@ -180,18 +224,18 @@ class _Reader:
         if name not in self._sources or name in self._busy:
             raise WitSyntaxError(f"interface {name!r} is not defined, or uses itself")
         self._busy.add(name)
-        body = self._sources[name]
         scope: dict[str, WitType] = {}
-        functions: list[Function] = []
-        while body.peek():
-            word = body.next()
-            if word == "use":
-                self._use(body, scope)
-            elif word in ("record", "enum", "type"):
-                _define(body, word, scope)
-            else:
-                functions.append(_function(body, word, scope))
-        self._done[name] = Interface(name, scope, tuple(functions))
+        functions: dict[str, Function] = {}
+        for body in self._sources[name]:
+            while body.peek():
+                if body.take("use"):
+                    self._use(body, scope)
+                elif body.peek() in _DEFINING and body.second() != ":":
+                    _define(body, body.next(), scope)
+                else:
+                    function = body.name({*functions, *scope})
+                    functions[function] = _function(body, function, scope)
+        self._done[name] = Interface(name, scope, tuple(functions.values()))
         return self._done[name]
 
     def _use(self, body: _Tokens, scope: dict[str, WitType]) -> None:
@@ -199,16 +243,16 @@ class _Reader:
         body.expect(".")
         body.expect("{")
         while not body.take("}"):
-            name = body.next()
-            if name not in source.types:
+            if body.peek() not in source.types:
                 raise body.error(f"a type of {source.name}")
+            name = body.name(scope)
             scope[name] = source.types[name]
             body.take(",")
         body.expect(";")
 
 
 def _define(body: _Tokens, word: str, scope: dict[str, WitType]) -> None:
-    name = body.next()
+    name = body.name(scope)
     if word == "type":
         body.expect("=")
         scope[name] = _type(body, scope)
@@ -217,33 +261,33 @@ def _define(body: _Tokens, word: str, scope: dict[str, WitType]) -> None:
     body.expect("{")
     if word == "enum":
         cases: list[str] = []
-        while not body.take("}"):
-            cases.append(body.next())
-            body.take(",")
+        while not cases or not body.take("}"):
+            cases.append(body.name(cases))
+            body.separate("}")
         scope[name] = Enum(name, tuple(cases))
         return
-    fields: list[tuple[str, WitType]] = []
-    while not body.take("}"):
-        field = body.next()
+    fields: dict[str, WitType] = {}
+    while not fields or not body.take("}"):
+        field = body.name(fields)
         body.expect(":")
-        fields.append((field, _type(body, scope)))
-        body.take(",")
-    scope[name] = Record(name, tuple(fields))
+        fields[field] = _type(body, scope)
+        body.separate("}")
+    scope[name] = Record(name, tuple(fields.items()))
 
 
 def _function(body: _Tokens, name: str, scope: dict[str, WitType]) -> Function:
     body.expect(":")
     body.expect("func")
     body.expect("(")
-    params: list[tuple[str, WitType]] = []
+    params: dict[str, WitType] = {}
     while not body.take(")"):
-        param = body.next()
+        param = body.name(params)
         body.expect(":")
-        params.append((param, _type(body, scope)))
-        body.take(",")
+        params[param] = _type(body, scope)
+        body.separate(")")
     result = _type(body, scope) if body.take("->") else None
     body.expect(";")
-    return Function(name, tuple(params), result)
+    return Function(name, tuple(params.items()), result)
 
 
 def _type(body: _Tokens, scope: dict[str, WitType]) -> WitType:

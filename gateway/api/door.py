@@ -18,8 +18,10 @@ from gateway.identity.principal import require
 from gateway.middleware.request_id import note
 from shared.errors import InvalidRequest
 from shared.limits import PAGE_DEFAULT, PAGE_MAX
+from shared.wire import MSGPACK, Message
 
 T = TypeVar("T")
+M = TypeVar("M", bound=Message)
 
 Door = Callable[[Request], Awaitable[Response]]
 
@@ -69,6 +71,23 @@ async def body(request: Request, kind: type[T]) -> T:
         raise InvalidRequest("the body ended early") from error
 
 
+async def message(request: Request, kind: type[M]) -> M:
+    """The MessagePack body as `kind`; unknown members are ignored. Raises `InvalidRequest`."""
+    if request.headers.get("content-type") != MSGPACK:
+        raise InvalidRequest(f"content-type must be {MSGPACK}")
+    try:
+        return msgspec.msgpack.decode(await request.body(), type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequest(f"the body is not valid: {error}") from error
+    except ClientDisconnect as error:
+        raise InvalidRequest("the body ended early") from error
+
+
+def packed(value: Message) -> Response:
+    """`value` as MessagePack."""
+    return Response(msgspec.msgpack.encode(value), 200, {"cache-control": "no-store"}, MSGPACK)
+
+
 def answer(value: msgspec.Struct, status: int = 200) -> Response:
     """`value` as JSON; never cached, since it is about one tenant."""
     return Response(msgspec.json.encode(value), status, {"cache-control": "no-store"}, JSON)
@@ -79,11 +98,11 @@ def document(value: object) -> Response:
     return Response(msgspec.json.encode(value), 200, {"cache-control": "public, max-age=300"}, JSON)
 
 
-def page_size(request: Request) -> int:
-    """`?limit=`: 1 to `PAGE_MAX`. Raises `InvalidRequest`."""
+def page_size(request: Request, at_most: int = PAGE_MAX) -> int:
+    """`?limit=`: 1 to `at_most`. Raises `InvalidRequest`."""
     text = request.query_params.get("limit", str(PAGE_DEFAULT))
-    if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= PAGE_MAX):
-        raise InvalidRequest(f"limit must be a whole number from 1 to {PAGE_MAX}")
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= at_most):
+        raise InvalidRequest(f"limit must be a whole number from 1 to {at_most}")
     return int(text)
 
 

@@ -13,7 +13,7 @@ from shared.bundle_writer import BundleDigest
 from shared.digest import file_sha256_hex, sha256_hex
 from shared.errors import BundleInvalid, PlatformError
 from shared.ids import ContentHash
-from shared.manifest import Manifest, parse_manifest
+from shared.manifest import Manifest, stored_manifest
 
 _MANIFEST: Final = "manifest.json"
 
@@ -47,7 +47,7 @@ def read_archive(bundle: Path) -> Archive:
                     manifest = member.data
         if _MANIFEST not in found:
             raise BundleInvalid(f"the archive has no {_MANIFEST}")
-        parsed = parse_manifest(manifest)
+        parsed = stored_manifest(manifest)
     except PlatformError as error:
         raise from_platform(error) from error
     digest = BundleDigest(

@@ -19,6 +19,7 @@ import msgspec
 from gateway.cli.incremental import stale
 from gateway.cli.pages import blocked_in
 from gateway.cli.project import MANIFEST, Project, manifest_bytes
+from gateway.cli.providers import providers_here
 from shared.bundle_names import MemberNameError, Names, member_max_bytes
 from shared.bundle_writer import FOLDERS, write_bundle
 from shared.component import ComponentFacts, check_against_manifest, inspect_component
@@ -107,7 +108,7 @@ def check_project(folder: Path, *, allow_unused_imports: bool, try_packing: bool
 
 def _manifest(data: bytes) -> tuple[Manifest | None, list[Problem]]:
     try:
-        return parse_manifest(data), []
+        return parse_manifest(data, known=providers_here().capabilities), []
     except PlatformError as error:
         return None, _from_platform(error, MANIFEST)
 
@@ -163,7 +164,7 @@ def _archive(folder: Path) -> list[Problem]:
     """What only packing finds: the compressed size, and how far the content shrinks."""
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            write_bundle(folder, Path(scratch) / "bundle.tar.zst")
+            write_bundle(folder, Path(scratch) / "bundle.tar.zst", known=providers_here().capabilities)
         except PlatformError as error:
             return _from_platform(error, ".")
     return []
@@ -176,14 +177,17 @@ def _component(
     path: Path, manifest: Manifest | None, *, allow_unused_imports: bool
 ) -> tuple[ComponentFacts | None, list[Problem]]:
     name = _ENTRY if manifest is None else manifest.entry
+    providers = providers_here()
     try:
-        facts = inspect_component(path, BUILD_MAX_S)
+        facts = inspect_component(path, BUILD_MAX_S, providers.world)
     except PlatformError as error:
         return None, _from_platform(error, name)
     problems: list[Problem] = []
     if manifest is not None:
         try:
-            warnings = check_against_manifest(facts, manifest, allow_unused_imports=allow_unused_imports)
+            warnings = check_against_manifest(
+                facts, manifest, allow_unused_imports=allow_unused_imports, interfaces=providers.interfaces
+            )
         except PlatformError as error:
             problems = _from_platform(error, name)
         else:

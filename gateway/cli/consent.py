@@ -12,10 +12,12 @@ from typing import Final
 import msgspec
 
 from gateway.cli.failures import CliError, Exit, usage
+from gateway.cli.providers import providers_here
 from gateway.cli.terminal import Terminal
 from shared.capabilities import ALWAYS, DEFAULTS, INTERFACES, normalise
 from shared.limits import MEMORY_DEFAULT_MB, TIMEOUT_DEFAULT_MS
 from shared.manifest import Manifest
+from shared.provider import Providers
 
 _MEANS: Final = {
     "cap:context.read": "knows which tenant and install it is called for",
@@ -29,11 +31,8 @@ _MEANS: Final = {
     "cap:metrics.emit": "reports numbers about itself",
     "cap:config.read": "reads its settings",
     "cap:events.publish": "sends events to other extensions",
-    "cap:invoice.manual.create": "creates invoices",
-    "cap:client.read": "reads clients",
-    "cap:service.read": "reads services",
 }
-"""What a capability lets an extension do, for the person who decides."""
+"""What a capability of the platform lets an extension do, for the person who decides."""
 
 assert set(INTERFACES.values()) <= set(_MEANS)
 
@@ -76,9 +75,10 @@ def asked(manifest: Manifest) -> Asked:
 def show(manifest: Manifest, terminal: Terminal) -> None:
     """Print what `manifest` asks for, with the reasons its author gives."""
     terminal.note(f"{manifest.publisher}.{manifest.name} {manifest.version} asks for:", "bold")
+    providers = providers_here()
     for name in manifest.wanted_capabilities():
         if name not in DEFAULTS:
-            terminal.note(f"  {name}  {_MEANS.get(name, 'is provided by the host application')}", "")
+            terminal.note(f"  {name}  {_means(name, providers)}", "")
     for ask in manifest.egress_entries():
         terminal.note(f"  host {ask.host}  {_reason(ask.reason)}", "")
     for secret in manifest.permissions.secrets:
@@ -93,6 +93,14 @@ def show(manifest: Manifest, terminal: Terminal) -> None:
     timeout_ms = manifest.limits.timeout_ms or TIMEOUT_DEFAULT_MS
     memory_mb = manifest.limits.memory_mb or MEMORY_DEFAULT_MB
     terminal.note(f"one call may take {timeout_ms} ms and {memory_mb} MiB of memory, or what the platform allows", "")
+
+
+def _means(capability: str, providers: Providers) -> str:
+    """What it lets an extension do; of the host application's services their files say so."""
+    provider = providers.of_capability(capability)
+    if provider is not None:
+        return f"{provider.description} (a service of the host application)"
+    return _MEANS.get(capability, "uses a service of the host application")
 
 
 def _reason(text: str) -> str:

@@ -32,6 +32,7 @@ _VERBS: Final = {
     "publish": ("publish:publish", "Publish a signed bundle."),
     "install": ("install:install", "Install an extension, after showing what it asks for."),
     "list": ("install:list_installs", "List what is installed."),
+    "secret": ("secret:secret", "Set, remove or list the secrets of an install; a value never stands in the command."),
     "call": ("call:call", "Call an extension through the gateway."),
     "logs": ("logs:logs", "Show what extensions say, live with -f."),
     "doctor": ("doctor:doctor", "Look for what could be in the way."),

@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 
 from gateway.cli.failures import CliError, from_platform, usage
+from gateway.cli.providers import providers_here
 from shared.errors import PlatformError
 from shared.limits import MANIFEST_MAX_BYTES
 from shared.manifest import Manifest, parse_manifest
@@ -81,7 +82,7 @@ def open_project(folder: Path) -> Project:
     """
     data = manifest_bytes(folder)
     try:
-        return Project(folder.resolve(), parse_manifest(data))
+        return Project(folder.resolve(), parse_manifest(data, known=providers_here().capabilities))
     except PlatformError as error:
         raise from_platform(error) from error
 

@@ -121,6 +121,11 @@ class Gateway:
         data = msgspec.json.encode(body)
         return _successful(await self.call("POST", path, headers={"content-type": JSON}, data=data), f"POST {path}")
 
+    async def put(self, path: str, body: msgspec.Struct | Mapping[str, Any]) -> Answer:
+        """`PUT path` with a JSON body. Raises `RefusedError`, `CliError`."""
+        data = msgspec.json.encode(body)
+        return _successful(await self.call("PUT", path, headers={"content-type": JSON}, data=data), f"PUT {path}")
+
     async def delete(self, path: str) -> Answer:
         """`DELETE path`. Raises `RefusedError`, `CliError`."""
         return _successful(await self.call("DELETE", path), f"DELETE {path}")

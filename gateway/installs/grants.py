@@ -7,7 +7,7 @@ what would be valid, so that a typing mistake never looks like a decision.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -83,6 +83,21 @@ def decide(manifest: Manifest, request: GrantRequest) -> Granted:
         egress=sorted(set(request.egress)),
         secrets=sorted(set(request.secrets)),
     )
+
+
+def secret_granted(name: str, *, named: bool, asked: bool, granted: Collection[str]) -> bool:
+    """Whether calls may have a secret that is set.
+
+    A manifest that names no secrets leaves the names to the administrator, and what they set for it is granted by that.
+
+    Args:
+        name: of the secret.
+        named: whether the manifest names the secrets it wants.
+        asked: whether this one was set for a manifest that did. Such a one keeps needing the grant, or the next version
+            would have it by naming none.
+        granted: names granted to the install.
+    """
+    return name in granted or not (named or asked)
 
 
 def _within(member: str, names: Iterable[str], valid: Iterable[str]) -> None:

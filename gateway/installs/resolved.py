@@ -6,11 +6,15 @@ from typing import Final
 
 import msgspec
 
+from gateway.installs.grants import secret_granted
 from gateway.policy.endpoints import Endpoint, EndpointPolicy
 from gateway.store.resolve import InstallRow
+from shared.capabilities import INTERFACES
 from shared.wire import SecretEnvelope
 
 CLIENT_PORTAL: Final = "clientPortalMenu"
+READ_SECRETS: Final = INTERFACES["secrets"]
+FETCH: Final = INTERFACES["http"]
 
 Scalar = str | int | float | bool | None
 
@@ -30,7 +34,7 @@ class ResolvedInstall(msgspec.Struct, frozen=True, kw_only=True):
         endpoint_policy: the install's own, or none.
         ui_entry: path of the UI's document, or none.
         hooks: names of the places where the UI hooks in.
-        secrets: sealed, opened by the runner only.
+        secrets: sealed, opened by the runner only; those a call of this install may need.
         secrets_version: of the secrets together.
         debug: whether the install's events go to the debug stream.
     """
@@ -91,7 +95,16 @@ class _Api(_Camel, frozen=True, rename="camel"):
     endpoints: tuple[_Endpoint, ...] = ()
 
 
+class _Secret(_Camel, frozen=True, rename="camel"):
+    name: str
+
+
+class _Permissions(_Camel, frozen=True, rename="camel"):
+    secrets: tuple[_Secret, ...] = ()
+
+
 class _Manifest(_Camel, frozen=True, rename="camel"):
+    permissions: _Permissions = _Permissions()
     limits: _Limits = _Limits()
     ui: _Ui | None = None
     api: _Api = _Api()
@@ -99,6 +112,7 @@ class _Manifest(_Camel, frozen=True, rename="camel"):
 
 _manifests = msgspec.json.Decoder(_Manifest)
 _configs = msgspec.json.Decoder(dict[str, Scalar])
+_envelopes = msgspec.json.Decoder(tuple[SecretEnvelope, ...])
 
 
 def resolved(tenant_id: str, row: InstallRow, *, debug: bool = False) -> ResolvedInstall:
@@ -121,6 +135,8 @@ def resolved(tenant_id: str, row: InstallRow, *, debug: bool = False) -> Resolve
         egress=tuple(row.granted_egress),
         config={key: _text(value) for key, value in _configs.decode(row.config).items() if value is not None},
         config_version=row.config_version,
+        secrets=_secrets(row, manifest),
+        secrets_version=row.secrets_version,
         runnable=row.runnable,
         enabled=row.enabled,
         revoked=row.revoked,
@@ -136,6 +152,21 @@ def resolved(tenant_id: str, row: InstallRow, *, debug: bool = False) -> Resolve
         hooks=frozenset(manifest.ui.hooks) if manifest.ui else frozenset(),
         debug=row.debug_enabled or debug,
     )
+
+
+def _secrets(row: InstallRow, manifest: _Manifest) -> tuple[SecretEnvelope, ...]:
+    """The boxes that go along: for a guest that may read secrets all that are granted, else those it can have injected."""
+    named = bool(manifest.permissions.secrets)
+    granted = [
+        one
+        for one in _envelopes.decode(row.secrets)
+        if secret_granted(one.name, named=named, asked=one.name in row.asked_secrets, granted=row.granted_secrets)
+    ]
+    if READ_SECRETS in row.granted_caps:
+        return tuple(granted)
+    if FETCH in row.granted_caps:
+        return tuple(one for one in granted if one.hosts)
+    return ()
 
 
 def _text(value: Scalar) -> str:

@@ -9,7 +9,7 @@ import msgspec
 from gateway.installs.grants import Asked, asked
 from gateway.store.installs import Install, Status
 from shared.limits import MANIFEST_MAX_BYTES
-from shared.manifest import Manifest, parse_manifest
+from shared.manifest import Manifest, stored_manifest
 
 
 class GrantedView(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +48,7 @@ class ConfigView(msgspec.Struct, frozen=True, kw_only=True):
 def manifest_of(data: bytes) -> Manifest:
     """The manifest in a row: it was validated when the version became ready."""
     assert len(data) <= 2 * MANIFEST_MAX_BYTES
-    return parse_manifest(data)
+    return stored_manifest(data)
 
 
 def view(install: Install) -> InstallView:

@@ -161,7 +161,7 @@ async def open_runner(
     )
     lookups = asyncio.create_task(fleet.keep_fresh(), name="runner look-ups")
     try:
-        yield RunnerClient(session, fleet, TokenMint(gateway_key, time.time), retries)
+        yield RunnerClient(session, fleet, TokenMint(gateway_key, time.time, settings.providers), retries)
     finally:
         lookups.cancel()
         await asyncio.gather(lookups, return_exceptions=True)

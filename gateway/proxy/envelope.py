@@ -55,7 +55,7 @@ def build(
         version_id=install.version_id,
         content_hash=install.content_hash,
     )
-    caps, generation = install.capabilities, install.generation
+    caps, generation, user = install.capabilities, install.generation, _user(principal)
     return ExecuteRequest(
         context=context,
         http=_http(incoming, context),
@@ -63,9 +63,10 @@ def build(
         config=install.config,
         providers=caps,
         egress=install.egress,
-        user=_user(principal),
+        user=user,
         secret_envelopes=install.secrets,
-        provider_tokens=tokens.providers(context, caps, timeout_ms=timeout_ms, generation=generation),
+        provider_tokens=tokens.providers(context, caps, timeout_ms=timeout_ms, generation=generation, user=user),
+        provider_digests=tokens.provider_digests(caps),
         host_token=tokens.host(context, caps, timeout_ms=timeout_ms, generation=generation, hops=0),
         debug=install.debug,
     )

@@ -71,7 +71,8 @@ class Exchange:
         except Exception:
             self._audit.close(execution, record.refused(Internal(), execution.duration_ms, usage))
             raise
-        self._audit.close(execution, record.answered(found.status, execution.duration_ms, usage))
+        incidents = reply.answer.incidents
+        self._audit.close(execution, record.answered(found.status, execution.duration_ms, usage, incidents))
         return found
 
     async def _dispatch(self, admitted: Admitted, deadline: Deadline) -> Reply:

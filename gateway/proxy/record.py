@@ -8,7 +8,7 @@ from gateway.audit.log import new_id
 from gateway.proxy import failures
 from gateway.proxy.admission import Admitted
 from gateway.store.platform.executions import Closing, Opening
-from shared.errors import PlatformError
+from shared.errors import BY_CODE, PlatformError
 from shared.wire import Usage
 
 CLIENT_CLOSED: Final = 499  # nobody was left to answer; a number for the log, never sent
@@ -33,9 +33,12 @@ def opening(admitted: Admitted, timeout_ms: int) -> Opening:
     )
 
 
-def answered(status: int, duration_ms: float, usage: Usage) -> Closing:
-    """The guest answered, whatever status it chose."""
-    return _closing("ok", status, duration_ms, usage)
+def answered(status: int, duration_ms: float, usage: Usage, incidents: tuple[str, ...] = ()) -> Closing:
+    """The guest answered, whatever status it chose; `code` says what it was refused on the way, if anything was."""
+    kind = next((BY_CODE[code] for code in incidents if code in BY_CODE), None)
+    if kind is None:
+        return _closing("ok", status, duration_ms, usage)
+    return _closing("ok", status, duration_ms, usage, code=kind.code, blame=kind.blame.value)
 
 
 def refused(error: PlatformError, duration_ms: float, usage: Usage) -> Closing:

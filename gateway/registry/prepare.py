@@ -57,6 +57,7 @@ class Preparations:
         store, objects: where rows and bytes are.
         compiler: who looks into a bundle.
         signatures: what counts as vouched for.
+        known: capabilities a manifest may ask for.
         group: owns the tasks.
     """
 
@@ -66,12 +67,14 @@ class Preparations:
         objects: ObjectStore,
         compiler: CompilerClient,
         signatures: Signatures,
+        known: frozenset[str],
         group: asyncio.TaskGroup,
     ) -> None:
         self._store = store
         self._objects = objects
         self._compiler = compiler
         self._signatures = signatures
+        self._known = known
         self._group = group
         self._flights: dict[str, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(PREPARE_CONCURRENT_MAX)
@@ -136,7 +139,7 @@ class Preparations:
             vouched = await self._signatures.verify(claimed.signature, digest)
             answer = await self._ask(claimed, digest)
             data = msgspec.json.encode(answer.manifest)
-            manifest = _checked(data, answer, vouched.statement)
+            manifest = _checked(data, answer, vouched.statement, self._known)
         except (BundleRefused, GuestError) as error:
             await self._reject(claimed, error)
             return
@@ -177,11 +180,15 @@ class Preparations:
 
 @asynccontextmanager
 async def open_preparations(
-    store: Database, objects: ObjectStore, compiler: CompilerClient, signatures: Signatures
+    store: Database,
+    objects: ObjectStore,
+    compiler: CompilerClient,
+    signatures: Signatures,
+    known: frozenset[str],
 ) -> AsyncIterator[Preparations]:
     """Preparations that live as long as the block; unfinished ones are left to other gateways at its end."""
     async with asyncio.TaskGroup() as group:
-        found = Preparations(store, objects, compiler, signatures, group)
+        found = Preparations(store, objects, compiler, signatures, known, group)
         sweeper = group.create_task(found.sweep_for_ever(), name="prepare sweep")
         try:
             yield found
@@ -190,9 +197,9 @@ async def open_preparations(
             await found.close()
 
 
-def _checked(data: bytes, answer: PrepareResponse, statement: BundleStatement) -> Manifest:
+def _checked(data: bytes, answer: PrepareResponse, statement: BundleStatement, known: frozenset[str]) -> Manifest:
     """The manifest, if the signature spoke of this one and of this component."""
-    manifest = parse_manifest(data)
+    manifest = parse_manifest(data, known=known)
     if manifest.publisher != statement.publisher:
         raise SignaturePublisherMismatch(
             f"the signature is {statement.publisher}'s, the manifest says {manifest.publisher}", path="$.publisher"

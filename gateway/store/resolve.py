@@ -17,13 +17,22 @@ from gateway.store.pool import Tx
 _COLUMNS: Final = """
 select i.id as install_id, i.registry_id as extension_id, i.version_id, r.publisher, r.name, v.version,
        v.revoked_at is not null as revoked, v.entry is not null as runnable, b.content_hash, i.is_enabled as enabled,
-       i.granted_caps, i.granted_egress, i.endpoint_policy, i.debug_enabled, i.generation,
+       i.granted_caps, i.granted_egress, i.granted_secrets, i.secrets_version, s.secrets, s.asked_secrets, i.endpoint_policy,
+       i.debug_enabled, i.generation,
        coalesce(c.config, '{}') as config, coalesce(c.version, 0) as config_version, v.manifest
 from tenant_extension_install i
 join extension_registry r on r.id = i.registry_id
 join extension_version v on v.id = i.version_id
 join lateral (select content_hash from extension_bundle where version_id = i.version_id order by id limit 1) b on true
 left join tenant_extension_install_config c on c.install_id = i.id
+cross join lateral (
+  select coalesce(jsonb_agg(jsonb_build_object(
+           'name', x.name, 'algorithm', x.algorithm, 'key_id', x.key_id, 'version', x.version::text,
+           'expires_at', to_char(x.expires_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+           'ciphertext_b64', translate(encode(x.ciphertext, 'base64'), chr(10), ''), 'hosts', to_jsonb(x.hosts)
+         ) order by x.name), '[]') as secrets, coalesce(array_agg(x.name) filter (where x.asked), '{}') as asked_secrets
+  from tenant_extension_install_secrets x where x.install_id = i.id
+) s
 where i.tenant_id = %(tenant)s and i.status <> 'uninstalled' and v.manifest is not null
 """
 
@@ -47,6 +56,10 @@ class InstallRow(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool
     granted_caps: list[str]
     granted_egress: list[str]
+    granted_secrets: list[str]
+    secrets_version: int
+    secrets: bytes
+    asked_secrets: list[str]
     endpoint_policy: Literal["advisory", "enforce"] | None
     debug_enabled: bool
     generation: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 from typing import Final
@@ -21,6 +22,7 @@ from shared.limits import HEADER_BLOCK_MAX_BYTES, HEADERS_MAX_COUNT, MIB, RESPON
 
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2 token
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\uffff]*")  # RFC 9110 §5.5, without line breaks and NUL
+_SHOWN_CHARS: Final = 64  # of a name in a message
 _STATUS_MIN, _STATUS_MAX = 200, 599  # 1xx is the server's own; 600 and above is no HTTP status
 
 
@@ -31,9 +33,11 @@ def check_answer(done: frames.Done) -> None:
     if len(done.headers) > HEADERS_MAX_COUNT:
         raise GuestResponseInvalid(f"{len(done.headers)} headers are more than {HEADERS_MAX_COUNT}")
     size = 0
-    for name, value in done.headers:
+    for number, (name, value) in enumerate(done.headers, 1):
         if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
-            raise GuestResponseInvalid(f"header {name[:64]!r} is not a valid header")
+            # Whole and as JSON, or not at all: a secret in it must stay recognisable for whoever conceals it.
+            shown = json.dumps(name) if len(name) <= _SHOWN_CHARS else str(number)
+            raise GuestResponseInvalid(f"header {shown} is not a valid header")
         size += len(name) + len(value)
     if size > HEADER_BLOCK_MAX_BYTES:
         raise GuestResponseInvalid(f"{size} bytes of headers are more than {HEADER_BLOCK_MAX_BYTES}")

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from runner.api.execution import Executor
+from runner.api.presence import CallerGoneError, while_present
 from runner.metrics import RunnerMetrics
 from shared import ids, wire
 from shared.errors import (
@@ -63,10 +64,14 @@ class ExecuteDoor:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         kind = headers.get(b"content-type", b"").decode("latin-1")
         answer_kind = wire.MSGPACK if kind.startswith(wire.MSGPACK) else wire.JSON
+        answer: wire.ExecuteResponse | None = None
         code, blame, retry_after = "ok", "none", None
         try:
             body = await read_body(receive, headers)
-            answer = await self._serve(headers, kind, body)
+            with while_present(receive):
+                answer = await self._serve(headers, kind, body)
+        except CallerGoneError:
+            code, blame = "cancelled", "caller"
         except PlatformError as error:
             answer, code, blame = _refusal(error), error.code, str(error.blame)
             retry_after = error.retry_after_s
@@ -76,8 +81,10 @@ class ExecuteDoor:
         elapsed_s = time.perf_counter() - started
         self._metrics.requests.labels(code, blame).inc()
         self._metrics.request_seconds.observe(elapsed_s)
-        _log.info("call", **_named(headers), code=code, status=answer.status, duration_ms=round(elapsed_s * 1000, 3))
-        await _send(send, answer, answer_kind, retry_after)
+        status = 0 if answer is None else answer.status
+        _log.info("call", **_named(headers), code=code, status=status, duration_ms=round(elapsed_s * 1000, 3))
+        if answer is not None:
+            await _send(send, answer, answer_kind, retry_after)
 
     async def _serve(self, headers: dict[bytes, bytes], kind: str, body: bytes) -> wire.ExecuteResponse:
         claims = self._authenticate(headers, body)

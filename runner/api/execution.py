@@ -3,45 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-import time
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import urlencode
 
 import msgspec
 import structlog
 
 from runner.api.answers import check_answer, failure, join_headers
-from runner.capabilities.capability import Call
+from runner.api.running import RunningCall, RunningCalls, Trusted
+from runner.api.tally import Tally
+from runner.capabilities.capability import Call, Capability
 from runner.capabilities.config import config_pairs
 from runner.capabilities.context import context_data
 from runner.capabilities.host_calls import HostCalls
-from runner.capabilities.table import granted_capabilities
+from runner.capabilities.table import BY_INTERFACE, check_digests, granted_capabilities
 from runner.capabilities.user import user_data
 from runner.debug.marks import record_end, record_start
 from runner.debug.recorder import Recorder, Sink
 from runner.metrics import RunnerMetrics
 from runner.sandbox import frames
+from runner.sandbox.breaker import Breaker, cause_of_death
 from runner.sandbox.fair_queue import FairQueue
 from runner.sandbox.pool import SandboxPool
-from runner.sandbox.process import Died, Outcome
+from runner.sandbox.process import Outcome
+from runner.secrets.execution import ExecutionSecrets
+from runner.secrets.keyring import Keyring
+from shared.brakes import CallFacts
 from shared.deadline import Deadline
-from shared.errors import ComponentInvalid, InvalidRequest, PlatformError, Revoked, SandboxViolation
+from shared.errors import ComponentInvalid, InvalidRequest, PlatformError
 from shared.ids import ContentHash
 from shared.limits import MEMORY_DEFAULT_MB, MEMORY_MAX_MB, MIB
-from shared.signing import BundleStatement
-from shared.wire import ExecuteRequest, ExecuteResponse, Http, Usage
+from shared.redaction import redact_from_here
+from shared.wire import Context, ExecuteRequest, ExecuteResponse, Http
 from shared.wit_types import World
 
+_NO_KEYS: Final = Keyring()
+
 _log = structlog.get_logger("execute")
-
-
-class Trusted(Protocol):
-    """Gives the verified statement about a digest."""
-
-    async def verified(self, content_hash: ContentHash, deadline: Deadline) -> BundleStatement:
-        """Raises the typed errors of an unknown, untrusted or revoked bundle."""
-        ...
 
 
 class NativeCode(Protocol):
@@ -49,18 +49,6 @@ class NativeCode(Protocol):
 
     async def load(self, content_hash: ContentHash, deadline: Deadline) -> Any:
         """An artefact with a `memfd` the caller closes."""
-        ...
-
-
-class State(Protocol):
-    """What the state feed says."""
-
-    def is_revoked(self, version_id: str) -> bool:
-        """Whether this version may no longer run."""
-        ...
-
-    def install_disabled(self, install_id: str) -> bool:
-        """Whether this install may no longer run."""
         ...
 
 
@@ -81,14 +69,18 @@ class Executor:
         limits: ExecutionLimits,
         trusted: Trusted,
         code: NativeCode,
-        state: State,
+        running: RunningCalls,
+        breaker: Breaker,
         pool: SandboxPool,
         queue: FairQueue,
         world: World,
         sink: Sink,
         metrics: RunnerMetrics,
+        table: Mapping[str, Capability] = BY_INTERFACE,
+        keyring: Keyring = _NO_KEYS,
     ) -> None:
-        self._limits, self._trusted, self._code, self._state = limits, trusted, code, state
+        self._limits, self._trusted, self._code = limits, trusted, code
+        self._running, self._breaker, self._table, self._keyring = running, breaker, table, keyring
         self._pool, self._queue, self._world, self._sink, self._metrics = pool, queue, world, sink, metrics
         self._seq = 0
 
@@ -105,44 +97,56 @@ class Executor:
     async def execute(self, request: ExecuteRequest, deadline: Deadline) -> ExecuteResponse:
         """The guest's answer. Raises `PlatformError` when there is none. Its debug events have a beginning and an end."""
         recorder = Recorder(request.context, self._sink if request.debug else None)
+        tally = Tally(self._metrics)
+        redact_from_here(recorder.redactor)
         record_start(recorder, request.http, deadline)
         try:
-            answer = await self._execute(request, deadline, recorder)
+            answer = await self._execute(request, deadline, recorder, tally)
         except PlatformError as error:
-            usage = error.extra.get("usage")
-            record_end(recorder, error.code, error.status, usage if isinstance(usage, Usage) else Usage())
+            error.detail = recorder.redactor.clean(error.detail)  # it may name what the guest said
+            usage = error.extra["usage"] = tally.usage()
+            record_end(recorder, error.code, error.status, usage)
             raise
-        except (
-            BaseException
-        ) as error:  # the caller is gone, its time is over, or we are at fault: it ended all the same
-            record_end(recorder, "cancelled" if isinstance(error, asyncio.CancelledError) else "internal", 0, Usage())
+        except BaseException as error:
+            # The caller is gone, its time is over, or we are at fault: it ended all the same.
+            code = "cancelled" if isinstance(error, asyncio.CancelledError) else "internal"
+            record_end(recorder, code, 0, tally.usage())
             raise
-        record_end(recorder, "ok", answer.status, answer.usage)
-        return answer
-
-    async def _execute(self, request: ExecuteRequest, deadline: Deadline, recorder: Recorder) -> ExecuteResponse:
-        started = time.perf_counter()
-        granted = granted_capabilities(request.providers)
-        component, cold = await self._prepare(request, deadline)
-        memory_bytes = min(request.limits.memory_mb or MEMORY_DEFAULT_MB, MEMORY_MAX_MB) * MIB
-        calls = HostCalls(self._world, granted, Call(request, deadline, recorder))
-        queued = time.perf_counter()
-        tenant = request.context.tenant_id
-        await self._queue.acquire(tenant, deadline)
-        begun = time.perf_counter()
-        cpu_us = 0
-        try:
-            frame = self._frame(request, component, memory_bytes, granted, deadline)
-            outcome = await self._pool.execute(tenant, frame, deadline, calls, partial(self._lend, tenant))
-            cpu_us = _cpu_us(outcome, time.perf_counter() - begun)
         finally:
-            self._queue.release(tenant, cpu_us)
-        ended = time.perf_counter()
-        self._metrics.queue_seconds.observe(begun - queued)
-        self._metrics.guest_seconds.observe(ended - begun)
-        self._metrics.guest_memory.observe(outcome.memory_grown_bytes)
-        usage = _usage(outcome, duration_s=ended - started, queue_s=begun - queued, cold=cold)
-        return self._answer(request, outcome, memory_bytes, usage, calls)
+            tally.close()
+            for code in recorder.incidents:
+                self._metrics.incidents.labels(code).inc()
+        record_end(recorder, "ok", answer.status, answer.usage)
+        return msgspec.structs.replace(answer, incidents=recorder.incidents) if recorder.incidents else answer
+
+    async def _execute(
+        self, request: ExecuteRequest, deadline: Deadline, recorder: Recorder, tally: Tally
+    ) -> ExecuteResponse:
+        context = request.context
+        granted = granted_capabilities(request.providers, self._table)
+        check_digests(request.provider_digests, self._table)
+        self._breaker.check(context.tenant_id, context.install_id)
+        secrets = ExecutionSecrets.of(request, self._keyring, recorder)
+        secrets.check(granted)
+        calls = HostCalls(self._world, granted, Call(request, deadline, recorder, tally.meter, secrets), self._table)
+        with self._running.enter(_facts(context, granted)) as running:
+            component, tally.cold = await self._prepare(request, running, deadline)
+            memory_bytes = min(request.limits.memory_mb or MEMORY_DEFAULT_MB, MEMORY_MAX_MB) * MIB
+            tally.queue()
+            await self._queue.acquire(context.tenant_id, deadline)
+            try:
+                self._breaker.check(context.tenant_id, context.install_id)  # others of it may have died meanwhile
+                tally.begin()
+                running.started = True
+                frame = self._frame(request, component, memory_bytes, granted, deadline)
+                lend = partial(self._lend, context.tenant_id)
+                yields = self._queue.yields(context.tenant_id)
+                outcome = await self._pool.execute(context.tenant_id, frame, deadline, calls, lend, yields=yields)
+            finally:
+                tally.end()
+                self._queue.release(context.tenant_id, tally.meter.cpu_us)
+        self._count_death(context, outcome)
+        return self._answer(outcome, memory_bytes, tally, calls)
 
     def _lend(self, tenant: str, waiting: bool) -> None:
         """A guest that waits in a host call lends its slot."""
@@ -151,13 +155,11 @@ class Executor:
         else:
             self._queue.take_back(tenant)
 
-    async def _prepare(self, request: ExecuteRequest, deadline: Deadline) -> tuple[str, bool]:
+    async def _prepare(self, request: ExecuteRequest, running: RunningCall, deadline: Deadline) -> tuple[str, bool]:
         """The component's digest, its code mapped; and whether that took loading."""
-        context = request.context
-        if self._state.is_revoked(context.version_id) or self._state.install_disabled(context.install_id):
-            raise Revoked("this version or install was stopped by an operator")
-        digest = ContentHash(context.content_hash)
+        digest = ContentHash(request.context.content_hash)
         statement = await self._trusted.verified(digest, deadline)
+        self._running.published_by(running, statement.publisher)
         if statement.component_sha256 is None:
             raise ComponentInvalid("this extension has a user interface only: there is no handler to call")
 
@@ -192,9 +194,7 @@ class Executor:
             config=config_pairs(request, granted),
         )
 
-    def _answer(
-        self, request: ExecuteRequest, outcome: Outcome, memory_bytes: int, usage: Usage, calls: HostCalls
-    ) -> ExecuteResponse:
+    def _answer(self, outcome: Outcome, memory_bytes: int, tally: Tally, calls: HostCalls) -> ExecuteResponse:
         result = outcome.result
         if isinstance(result, frames.Done):
             check_answer(result)
@@ -204,39 +204,42 @@ class Executor:
                 headers=join_headers(result.headers),
                 header_list=pairs,
                 body=result.body,
-                usage=usage,
+                usage=tally.usage(),
             )
         error = failure(outcome, memory_bytes)
-        error.extra["usage"] = usage
         if isinstance(result, frames.Failed):
             calls.log("error", "system", f"{error.code}: {result.message}", False)
         else:
             calls.log("error", "system", f"{error.code}: {result.violation or error.detail}", False)
-        if isinstance(error, SandboxViolation):
-            self._metrics.violations.inc()
-            _log.error("sandbox_violation", tenant=request.context.tenant_id, install=request.context.install_id)
         raise error
+
+    def _count_death(self, context: Context, outcome: Outcome) -> None:
+        """A process that cannot be used again is counted against its install; a broken rule is told."""
+        cause = cause_of_death(outcome)
+        if cause is None:
+            return
+        self._metrics.deaths.labels(cause).inc()
+        self._breaker.died(context.tenant_id, context.install_id)
+        if cause != "violation":
+            return
+        self._metrics.violations.inc()
+        again = self._breaker.violated(context.tenant_id, context.install_id)
+        if again:
+            self._metrics.repeated_violations.inc()
+        _log.error("sandbox_violation", tenant=context.tenant_id, install=context.install_id, again=again)
+
+
+def _facts(context: Context, granted: frozenset[str]) -> CallFacts:
+    return CallFacts(
+        tenant_id=context.tenant_id,
+        install_id=context.install_id,
+        version_id=context.version_id,
+        content_hash=context.content_hash,
+        capabilities=granted,
+    )
 
 
 def _url(http: Http) -> str:
     """Path and query as the guest sees them; without a query string the query is encoded (RFC 3986 §3.4)."""
     query = http.query_string if http.query_string is not None else urlencode(http.query)
     return f"{http.path}?{query}" if query else http.path
-
-
-def _cpu_us(outcome: Outcome, elapsed_s: float) -> int:
-    """Processor time of the call; of a process that died only the elapsed time is known, and that is charged."""
-    return int(elapsed_s * 1e6) if isinstance(outcome.result, Died) else outcome.result.cpu_us
-
-
-def _usage(outcome: Outcome, *, duration_s: float, queue_s: float, cold: bool) -> Usage:
-    result = outcome.result
-    host_calls = 0 if isinstance(result, Died) else result.host_calls
-    return Usage(
-        duration_ms=round(duration_s * 1000, 3),
-        queue_ms=round(queue_s * 1000, 3),
-        cpu_ms=round(_cpu_us(outcome, duration_s) / 1000, 3),
-        memory_peak_bytes=outcome.memory_grown_bytes,
-        host_calls=host_calls,
-        cold=cold,
-    )

@@ -1,4 +1,4 @@
-"""The internal listener's ASGI application: execute, liveness, readiness, metrics. Nothing else is reachable."""
+"""The internal listener's ASGI application: execute, reseal, liveness, readiness, metrics. Nothing else is reachable."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import msgspec
 
 from runner import problem
 from runner.api.execute import ExecuteDoor, Receive, Scope, Send
+from runner.api.reseal import ResealDoor
 from runner.listener import lifespan
 from runner.metrics import CONTENT_TYPE, RunnerMetrics
 from shared import ids
@@ -31,9 +32,17 @@ class InternalApp:
     """Routes by exact path."""
 
     def __init__(
-        self, execute: ExecuteDoor, metrics: RunnerMetrics, readiness: Callable[[], Awaitable[Readiness]]
+        self,
+        execute: ExecuteDoor,
+        reseal: ResealDoor,
+        metrics: RunnerMetrics,
+        readiness: Callable[[], Awaitable[Readiness]],
     ) -> None:
-        self._execute, self._metrics, self._readiness = execute, metrics, readiness
+        self._posts: dict[str, Callable[[Scope, Receive, Send], Awaitable[None]]] = {
+            "/v1/execute": execute,
+            "/v1/reseal": reseal,
+        }
+        self._metrics, self._readiness = metrics, readiness
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -50,13 +59,14 @@ class InternalApp:
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
-        if path == "/v1/execute":
+        door = self._posts.get(path)
+        if door is not None:
             if method != "POST":
                 raise MethodNotAllowed("use POST")
-            await self._execute(scope, receive, send)
+            await door(scope, receive, send)
             return
         if path not in ("/healthz", "/readyz", "/metrics"):
-            raise NotFound("this listener offers /v1/execute, /healthz, /readyz and /metrics")
+            raise NotFound("this listener offers /v1/execute, /v1/reseal, /healthz, /readyz and /metrics")
         if method not in ("GET", "HEAD"):
             raise MethodNotAllowed("use GET")
         if path == "/healthz":

@@ -15,9 +15,11 @@ import structlog
 
 from runner.capabilities.capability import Call, Capability
 from runner.capabilities.table import BY_INTERFACE
+from runner.meter import Meter
 from shared.debug_event import Level, Stream
 from shared.debug_stream import HOST_CALL
 from shared.limits import DEBUG_HOST_EVENTS_MAX
+from shared.redaction import redacting
 from shared.wit_answers import denied_answer, failed_answer
 from shared.wit_types import Enum, Function, ResultOf, World
 
@@ -41,6 +43,11 @@ class HostCalls:
         self._services: dict[str, object] = {}
         self._told = 0
 
+    @property
+    def meter(self) -> Meter:
+        """Counts this execution."""
+        return self._call.meter
+
     def log(self, level: Level, stream: Stream, message: str, truncated: bool) -> None:
         """One line from the guest or from its sandbox."""
         self._call.recorder.record(level, stream, message, truncated=truncated)
@@ -52,8 +59,14 @@ class HostCalls:
             return None
         capability, signature = found
         began = time.perf_counter()
-        outcome, value = await self._outcome(capability, signature, arguments)
-        self._tell(interface, function, outcome, time.perf_counter() - began)
+        outcome = "cancelled"  # unless it comes to an end before the execution does
+        try:
+            with redacting(self._call.recorder.redactor):  # what fails is logged, perhaps with what it failed on
+                outcome, value = await self._outcome(capability, signature, arguments)
+        finally:
+            took_s = time.perf_counter() - began
+            self._call.meter.answered(capability.name, outcome, took_s)
+        self._tell(interface, function, outcome, took_s)
         return value
 
     async def _outcome(self, capability: Capability, signature: Function, arguments: list[Any]) -> tuple[str, Any]:

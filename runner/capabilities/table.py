@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
-from runner.capabilities import config, context, logging, user
+from runner.capabilities import config, context, http, logging, secrets, storage, user
 from runner.capabilities.capability import Capability
-from shared.capabilities import KNOWN, PROVIDED
-from shared.errors import UnknownCapabilities
+from shared.errors import ProviderMismatch, UnknownCapabilities
 
 CAPABILITIES: Final[tuple[Capability, ...]] = (
     context.CAPABILITY,
@@ -15,9 +15,9 @@ CAPABILITIES: Final[tuple[Capability, ...]] = (
     user.CAPABILITY,
     user.CAPABILITY_V2,
     config.CAPABILITY,
-    Capability(name="cap:secrets.get", interface="secrets"),
-    Capability(name="cap:http.fetch", interface="http"),
-    Capability(name="cap:storage.kv", interface="storage"),
+    secrets.CAPABILITY,
+    http.CAPABILITY,
+    storage.CAPABILITY,
     Capability(name="cap:ui.proxy", interface="ui-proxy"),
     Capability(name="cap:scheduler.manage", interface="scheduler"),
     Capability(name="cap:metrics.emit", interface="metrics"),
@@ -27,13 +27,34 @@ CAPABILITIES: Final[tuple[Capability, ...]] = (
 BY_INTERFACE: Final = {capability.interface: capability for capability in CAPABILITIES}
 
 
-def granted_capabilities(providers: tuple[str, ...]) -> frozenset[str]:
+def with_services(*answered: Capability) -> Mapping[str, Capability]:
+    """The list by interface, with `answered` in the places of entries that need something of the process to answer.
+
+    Args:
+        answered: made once for each process by the capability's own file, over a client or a key; those of the host
+            application's services have no place of their own and come last.
+    """
+    return BY_INTERFACE | {capability.interface: capability for capability in answered}
+
+
+def granted_capabilities(providers: tuple[str, ...], table: Mapping[str, Capability] = BY_INTERFACE) -> frozenset[str]:
     """The grants of a request. Raises `UnknownCapabilities` with the names this runner does not know."""
     granted = frozenset(providers)
-    unknown = sorted(granted - KNOWN)
+    known = {capability.name for capability in table.values()}
+    unknown = sorted(granted - known)
     if unknown:
         raise UnknownCapabilities(
-            f"unknown capabilities: {', '.join(unknown)}; known are {', '.join(sorted(KNOWN - set(PROVIDED.values())))}",
-            names=unknown,
+            f"unknown capabilities: {', '.join(unknown)}; known are {', '.join(sorted(known))}", names=unknown
         )
     return granted
+
+
+def check_digests(digests: Mapping[str, str], table: Mapping[str, Capability] = BY_INTERFACE) -> None:
+    """Raise `ProviderMismatch` when a service of the host application is described otherwise to the caller than here."""
+    for name, digest in sorted(digests.items()):
+        capability = table.get(name)
+        if capability is None or capability.digest != digest:
+            known = "not known" if capability is None else "described otherwise"
+            raise ProviderMismatch(
+                f"provider {name} is {known} to this runner: EXT_PROVIDERS_DIR must be the same everywhere"
+            )

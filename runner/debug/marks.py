@@ -38,6 +38,7 @@ def record_end(recorder: Recorder, code: str, status: int, usage: Usage) -> None
         "cpu_ms": f"{usage.cpu_ms:g}",
         "memory_peak_bytes": str(usage.memory_peak_bytes),
         "host_calls": str(usage.host_calls),
+        "egress_bytes": str(usage.egress_bytes),
         "cold": "true" if usage.cold else "false",
         "events": str(recorder.count + 1),
     }

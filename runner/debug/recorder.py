@@ -14,10 +14,13 @@ from typing import Final, Protocol
 import structlog
 
 from shared.debug_event import ExtDebugEvent, Level, Stream
-from shared.logs import REDACTED, redact_text
+from shared.debug_stream import INCIDENT
+from shared.limits import LOG_EVENT_MAX_BYTES
+from shared.logs import redact_text
+from shared.redaction import Redactor
 from shared.wire import Context
 
-SECRET_MIN_CHARS: Final = 4  # anything shorter stands in every other line by chance
+_PRINTED: Final = frozenset({"stdout", "stderr"})
 
 _log = structlog.get_logger("guest")
 
@@ -62,7 +65,9 @@ class Recorder:
         self._sink = sink
         self._clock = clock
         self._seq = 0
-        self._secrets: tuple[str, ...] = ()
+        self._redactor = Redactor()
+        self._incidents: dict[str, None] = {}
+        self._unfinished: set[Stream] = set()
         self._execution_id = secrets.token_hex(8) if sink is not None else ""
 
     @property
@@ -75,10 +80,24 @@ class Recorder:
         """How many events there were so far."""
         return self._seq
 
+    @property
+    def redactor(self) -> Redactor:
+        """What this execution may not show to anybody, here or elsewhere."""
+        return self._redactor
+
     def conceal(self, secret: str) -> None:
         """Write `***` instead of this text from now on. To be called before the guest learns it."""
-        if len(secret) >= SECRET_MIN_CHARS and secret not in self._secrets:
-            self._secrets = tuple(sorted((*self._secrets, secret), key=len, reverse=True))
+        self._redactor.conceal(secret)
+
+    @property
+    def incidents(self) -> tuple[str, ...]:
+        """The codes of what was refused to the guest, each once, the first one first."""
+        return tuple(self._incidents)
+
+    def incident(self, code: str, message: str) -> None:
+        """Something was refused that belongs into the execution's record; also when nobody asked for debugging."""
+        self._incidents.setdefault(code)
+        self.record("warn", "system", message, data={"kind": INCIDENT, "code": code})
 
     def record(
         self,
@@ -106,7 +125,7 @@ class Recorder:
                 request_id=context.request_id,
                 version_id=context.version_id,
                 content_hash=context.content_hash,
-                message=self._clean(message, truncated),
+                message=self._clean(stream, message, truncated),
                 truncated=truncated,
                 data=self._clean_data(data),
                 execution_id=self._execution_id,
@@ -117,27 +136,16 @@ class Recorder:
         """Record nothing any more: the event that says how many there were was the last one."""
         self._sink = None
 
-    def _clean(self, text: str, cut: bool) -> str:
-        text = self._without_secrets(text)
-        if cut:
-            text = self._without_beginning(text)
+    def _clean(self, stream: Stream, text: str, cut: bool) -> str:
+        """A long printed line comes in pieces: a secret may begin at the end of one and end in the next."""
+        goes_on = stream in _PRINTED and len(text.encode("utf-8", "replace")) >= LOG_EVENT_MAX_BYTES
+        text = self._redactor.clean(text, begins_inside=stream in self._unfinished, ends_inside=cut or goes_on)
+        if goes_on:
+            self._unfinished.add(stream)
+        else:
+            self._unfinished.discard(stream)
         return redact_text(text)
 
     def _clean_data(self, data: dict[str, str] | None) -> dict[str, str] | None:
         """`data` is the platform's own words and numbers: no credential of ours, but perhaps a name a guest chose."""
-        if data is None or not self._secrets:
-            return data
-        return {name: self._without_secrets(text) for name, text in data.items()}
-
-    def _without_secrets(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, REDACTED)
-        return text
-
-    def _without_beginning(self, text: str) -> str:
-        """A line that was cut may end in the first half of a secret."""
-        for secret in self._secrets:
-            for size in range(min(len(secret) - 1, len(text)), SECRET_MIN_CHARS - 1, -1):
-                if text.endswith(secret[:size]):
-                    return text[:-size] + REDACTED
-        return text
+        return None if data is None else {name: self._redactor.clean(text) for name, text in data.items()}

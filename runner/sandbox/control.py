@@ -60,10 +60,11 @@ class Refused(Control, frozen=True, tag=13):
 
 
 class Died(Control, frozen=True, tag=14):
-    """A sandbox ended: `status` as waitpid(2) gives it."""
+    """A sandbox ended: `status` as waitpid(2) gives it, `cpu_us` what the process used in all its life (wait4(2))."""
 
     pid: int
     status: int
+    cpu_us: int
 
 
 ToZygote = Load | Unload | Fork

@@ -16,7 +16,7 @@ next call's.
 from __future__ import annotations
 
 import struct
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -26,6 +26,12 @@ from shared.limits import FRAME_MAX_BYTES
 LENGTH: Final = struct.Struct("<I")
 
 Headers = list[tuple[str, str]]
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+"""A number that is written down elsewhere: whoever claims an absurd one must not be able to spoil a record."""
+
+Microseconds = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""Processor time as the sandbox measured it; what the kernel says is held against it."""
 
 
 class Frame(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -110,8 +116,8 @@ class Done(Frame, frozen=True, tag=13):
     status: int
     headers: Headers
     body: bytes | None
-    cpu_us: int
-    host_calls: int
+    cpu_us: Microseconds
+    host_calls: Count
 
 
 FailureKind = Literal["interrupt", "unreachable", "stack", "memory", "trap", "fuel", "response", "link"]
@@ -123,8 +129,8 @@ class Failed(Frame, frozen=True, tag=14):
     seq: int
     kind: FailureKind
     message: str
-    cpu_us: int
-    host_calls: int
+    cpu_us: Microseconds
+    host_calls: Count
 
 
 ToSandbox = Execute | Reply | Release | Trim

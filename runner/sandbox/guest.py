@@ -132,6 +132,7 @@ class GuestCall:
             memories=STORE_MAX_MEMORIES,
         )
         store.set_epoch_deadline(1)
+        self._linker.clock.begin()
         wasi = WasiConfig()
         wasi.stdout_custom = stdout.write
         wasi.stderr_custom = stderr.write
@@ -147,17 +148,29 @@ _SIGNS: Final[tuple[tuple[str, frames.FailureKind], ...]] = (
     ("call stack exhausted", "stack"),
     ("all fuel consumed", "fuel"),
     ("exceeds memory limits", "memory"),
+    ("exceeds table limits", "memory"),
+    ("resource limit exceeded", "memory"),  # instances, memories or tables
     ("wasm `unreachable` instruction", "unreachable"),
 )
+_FUEL: Final = "fuel allocated for hostcalls"
+_BACKTRACE: Final = "error while executing at wasm backtrace"
 
 
 def classify(message: str) -> Failure:
-    """What a wasmtime error means. There are no codes for component traps in the C API, so the text decides."""
-    if "fuel allocated for hostcalls" in message or "hostcall fuel" in message:
+    """What a wasmtime error means. There are no codes for component traps in the C API, so the text decides.
+
+    A backtrace shows the names a guest gave its functions, so only what stands behind it counts.
+    """
+    inside = message.startswith(_BACKTRACE)
+    cause = message.rpartition("Caused by:")[2]
+    if _FUEL in cause and inside:
+        said = f"more than {GUEST_ANSWER_MAX_BYTES} bytes were passed to a host function at once"
+        return Failure("trap", f"{said}: {message}")
+    if _FUEL in cause:
         return Failure("response", f"the answer is larger than {GUEST_ANSWER_MAX_BYTES} bytes can be: {message}")
     for sign, kind in _SIGNS:
-        if sign in message:
+        if sign in cause:
             return Failure(kind, message)
-    if "component imports" in message or "matching implementation was not found" in message:
+    if message.startswith("component imports"):
         return Failure("link", message)
     return Failure("trap", message)

@@ -70,6 +70,18 @@ def die_with(parent: int, number: signal.Signals = signal.SIGKILL) -> None:
         os._exit(1)
 
 
+def leave_no_core(*, readable: bool = False) -> None:
+    """Keep this process's memory out of files: no core of it, or of any process it starts (threat T29).
+
+    Args:
+        readable: let this user's other processes look into it all the same, as a debugger does. Otherwise only root can,
+            and a kernel that pipes cores into a program, which asks for no limit, makes none either.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if not readable:
+        _prctl(_PR_SET_DUMPABLE, 0)
+
+
 class Wall:
     """Builds the wall and remembers how each layer went: `on`, or `off: <reason>`."""
 

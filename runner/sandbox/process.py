@@ -9,16 +9,25 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 import msgspec
 
+from runner.meter import Meter
 from runner.sandbox import frames
+from runner.sandbox.cpu_time import process_cpu_us
 from runner.sandbox.zygote_client import ForkedSandbox, ZygoteProcess
 from shared.deadline import Deadline
-from shared.debug_event import Level, Stream
-from shared.limits import KEEP_RESIDENT_BYTES, KILL_GRACE_MS, LOG_EVENT_MAX_BYTES, LOG_EXECUTION_MAX_BYTES
+from shared.debug_event import Level, Stream, text_bytes
+from shared.limits import (
+    KEEP_RESIDENT_BYTES,
+    KILL_GRACE_MS,
+    LOG_EVENT_MAX_BYTES,
+    LOG_EXECUTION_MAX_BYTES,
+    LOG_EXECUTION_MAX_COUNT,
+)
 
 PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 READY_MAX_S: Final = 5.0  # fork to ready takes 7 ms
@@ -28,6 +37,11 @@ _LOG_SLACK: Final = 2  # an honest sandbox stays below the limit by itself; twic
 
 class Calls(Protocol):
     """What an execution offers its guest, from the worker's side."""
+
+    @property
+    def meter(self) -> Meter:
+        """Counts this execution."""
+        ...
 
     def log(self, level: Level, stream: Stream, message: str, truncated: bool) -> None:
         """Take one line."""
@@ -45,6 +59,11 @@ class Died(msgspec.Struct, frozen=True):
     timed_out: bool = False
     violation: str = ""
     too_large: bool = False
+
+    @property
+    def broke_a_rule(self) -> bool:
+        """Whether it did what no sandbox does by itself: a frame out of the protocol, a forbidden system call."""
+        return bool(self.violation) or self.signal() == signal.SIGSYS
 
     def signal(self) -> int | None:
         """The signal that ended it, if one did."""
@@ -81,6 +100,7 @@ class Sandbox(asyncio.Protocol):
         self.pid = forked.pid
         self.components = components
         self.tenant: str | None = None
+        self.yields = False  # to the guests of other tenants
         self.calls_served = 0
         self.wall: dict[str, str] = {}
         self._pidfd = forked.pidfd
@@ -95,6 +115,7 @@ class Sandbox(asyncio.Protocol):
         self._host_call: asyncio.Task[None] | None = None
         self._seq = 0
         self._log_bytes = 0
+        self._log_lines = 0
         self._violation = ""
         self._timed_out = False
         self._too_large = False
@@ -102,6 +123,10 @@ class Sandbox(asyncio.Protocol):
         self._statm = os.open(f"/proc/{forked.pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
         self._rss_before = 0
         self._rss_fresh = 0
+        self._rss_held = 0
+        self._rss_peak = 0
+        self._cpu_counted_us = 0  # of its life, by the kernel's clock
+        self._began_s = 0.0
         self.idle_since_s = 0.0
         self.trimmed = True
         self.waiting = False
@@ -128,15 +153,20 @@ class Sandbox(asyncio.Protocol):
         self._seq = frame.seq
         self._execution = calls
         self._log_bytes = 0
+        self._log_lines = 0
         self._timed_out = False
         self._result = self._loop.create_future()
-        self._rss_before = self._rss()
+        self._rss_before = self._rss_held = self._rss_peak = self._rss()
+        self._began_s = time.perf_counter()  # finer than the loop's clock
+        if self.calls_served == 0:
+            self._cpu_counted_us = process_cpu_us(self.pid) or 0  # what its start took is nobody's
         self.trimmed = False
         timer = self._loop.call_later(deadline.remaining_s() + KILL_GRACE_MS / 1000, self._kill_late)
         try:
             self._write(frame)
             result = await self._result
         except BaseException:  # cancelled: the caller is gone, and so must the guest be
+            self._measure(calls.meter)
             self.kill()
             raise
         finally:
@@ -144,12 +174,13 @@ class Sandbox(asyncio.Protocol):
             self._stop_host_call()
             self._execution = None
             self._result = None
-        held = self._rss()
-        grown, in_call = max(0, held - self._rss_fresh), max(0, held - self._rss_before)
         self.calls_served += 1
         self.idle_since_s = self._loop.time()
+        grown, in_call = max(0, self._rss_held - self._rss_fresh), max(0, self._rss_held - self._rss_before)
         if result is None:
-            status = await self._zygote.status_of(self.pid)
+            death = await self._zygote.death_of(self.pid)
+            self._count(calls.meter, None if death is None else death.cpu_us)
+            status = None if death is None else death.status
             return Outcome(Died(status, self._timed_out, self._violation, self._too_large), grown, in_call)
         if isinstance(result, frames.Failed):
             self._write(frames.Release(frame.seq))
@@ -157,7 +188,11 @@ class Sandbox(asyncio.Protocol):
 
     def watch(self, max_bytes: int) -> None:
         """End the process when it holds more than `max_bytes`: the engine bounds the guest, this bounds the rest."""
-        if self._result is not None and self._rss() > max_bytes:
+        if self._result is None:
+            return
+        self._rss_held = self._rss()
+        self._rss_peak = max(self._rss_peak, self._rss_held)
+        if self._rss_held > max_bytes:
             self._too_large = True
             self.kill()
 
@@ -231,12 +266,20 @@ class Sandbox(asyncio.Protocol):
             self._start_host_call(frame)
         elif self._host_call is not None:
             self._break("an answer while a host call waits")
-        elif self._result is not None:
+        elif self._result is not None and self._execution is not None:
+            self._measure(self._execution.meter, frame.cpu_us)
+            self._execution.meter.asked(frame.host_calls)
             self._result.set_result(frame)
 
     def _take_log(self, frame: frames.Log) -> None:
-        self._log_bytes += len(frame.message)
-        if len(frame.message) > LOG_EVENT_MAX_BYTES or self._log_bytes > _LOG_SLACK * LOG_EXECUTION_MAX_BYTES:
+        size = text_bytes(frame.message)
+        self._log_bytes += size
+        self._log_lines += 1
+        if (
+            size > LOG_EVENT_MAX_BYTES
+            or self._log_bytes > _LOG_SLACK * LOG_EXECUTION_MAX_BYTES
+            or self._log_lines > _LOG_SLACK * LOG_EXECUTION_MAX_COUNT
+        ):
             self._break("more log than a sandbox sends")
         elif self._execution is not None:
             self._execution.log(frame.level, frame.stream, frame.message, frame.truncated)
@@ -277,6 +320,25 @@ class Sandbox(asyncio.Protocol):
     def _write(self, frame: frames.ToSandbox) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(frames.encode(frame))
+
+    def _measure(self, meter: Meter, said_us: int = 0) -> None:
+        """Count what the living process holds and has used, by its own words the latter was `said_us`."""
+        self._rss_held = self._rss()
+        self._rss_peak = max(self._rss_peak, self._rss_held)
+        self._count(meter, process_cpu_us(self.pid), said_us)
+
+    def _count(self, meter: Meter, life_us: int | None, said_us: int = 0) -> None:
+        """Count processor time: what the kernel knows and nobody has paid for yet, or what the sandbox says if it is more.
+
+        The kernel's figure is behind while the process runs, by what it did since it was last given a core, and right
+        when the process sleeps. So a sandbox that says too little pays with its next call, in which everything counts
+        that it did in between. Where the kernel says nothing, the elapsed time counts.
+        """
+        elapsed_us = int((time.perf_counter() - self._began_s) * 1e6)
+        unpaid_us = elapsed_us if life_us is None else life_us - self._cpu_counted_us
+        used_us = max(0, unpaid_us, min(said_us, elapsed_us))
+        self._cpu_counted_us += used_us
+        meter.process(used_us, self._rss_peak - self._rss_fresh)
 
     def _rss(self) -> int:
         if self._statm < 0:

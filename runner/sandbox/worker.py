@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
+from typing import Any
 
 from wasmtime import Engine
 
@@ -16,9 +18,10 @@ from runner.sandbox.channel import Channel
 from runner.sandbox.guest import GuestCall, Handler, LoadedComponent
 from runner.sandbox.guest_host import GuestHost
 from runner.sandbox.hardening import Wall
-from runner.sandbox.linking import GuestLinker, HostCall
+from runner.sandbox.linking import GuestLinker, Host
+from runner.sandbox.offer import Offer
 from runner.sandbox.ticker import Ticker
-from shared.wit_types import World
+from shared.wit_types import Function
 
 SELF_TEST_MEMORY_BYTES = 1 << 20  # sixteen pages; the component needs one
 SELF_TEST_TIMEOUT_MS = 1_000
@@ -32,24 +35,29 @@ class HostSlot:
     """Stands in for the host while the zygote links; each forked sandbox puts its own host in."""
 
     def __init__(self) -> None:
-        self.call: HostCall = _nobody
+        self.host: Host | None = None
 
-    def __call__(self, *arguments: object) -> object:
-        return self.call(*arguments)  # type: ignore[arg-type]  # same signature, one hop
+    def call(self, interface: str, function: Function, arguments: Sequence[Any]) -> Any:
+        return self._filled().call(interface, function, arguments)
 
+    def refuse(self, interface: str, function: Function, reason: str) -> Any:
+        return self._filled().refuse(interface, function, reason)
 
-def _nobody(*_arguments: object) -> object:
-    raise RuntimeError("a host call before the sandbox was ready")
+    def _filled(self) -> Host:
+        if self.host is None:
+            raise RuntimeError("a host call before the sandbox was ready")
+        return self.host
 
 
 class Inherited:
     """What the zygote made before forking: engine, linker, codec, mapped components."""
 
-    def __init__(self, engine: Engine, world: World, selftest: LoadedComponent, pool: frozenset[memory.Region]) -> None:
+    def __init__(self, engine: Engine, offer: Offer, selftest: LoadedComponent, pool: frozenset[memory.Region]) -> None:
         self.engine = engine
         self.slot = HostSlot()
-        self.linker = GuestLinker(engine, world, self.slot)
-        self.handler = Handler(world.exports[0])
+        self.capabilities = offer.capabilities
+        self.linker = GuestLinker(engine, offer.world, self.slot)
+        self.handler = Handler(offer.world.exports[0])
         self.selftest = selftest
         self.pool = pool
         self.components: dict[str, LoadedComponent] = {}
@@ -62,8 +70,8 @@ def serve(inherited: Inherited, connection: socket.socket, zygote: int) -> None:
     ticker = Ticker(inherited.engine)
     ticker.start()
     channel = Channel(connection)
-    host = GuestHost(channel)
-    inherited.slot.call = host.call
+    host = GuestHost(channel, inherited.capabilities)
+    inherited.slot.host = host
     call = GuestCall(inherited.engine, inherited.linker, inherited.handler, host, ticker)
     _self_test(call, inherited.selftest)
     memory.give_back(inherited.pool)

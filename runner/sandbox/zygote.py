@@ -1,6 +1,6 @@
 """The zygote: an exec'd process with an empty environment that maps native code and forks sandboxes.
 
-    python -I zygote.py <control descriptor> <fuel 0|1> <project root>
+    python -I zygote.py <control descriptor> <fuel 0|1> <project root>     with the offer as standard input
 
 Exec'd, never forked from a runner worker: a fork would copy keys and listening sockets into every sandbox. It runs no
 guest, makes no store with WASI (its children would share one random seed) and starts no thread (a fork copies only
@@ -27,8 +27,8 @@ from runner.sandbox import control, memory
 from runner.sandbox.engine import EngineOptions, engine_id, make_pooling_engine
 from runner.sandbox.guest import LoadedComponent, load_component
 from runner.sandbox.hardening import die_with
+from runner.sandbox.offer import Offer, read
 from runner.sandbox.worker import Inherited, serve
-from shared.wit_parser import load_world
 
 SELF_TEST: Final = Path(__file__).with_name("selftest.wat")
 
@@ -36,7 +36,7 @@ SELF_TEST: Final = Path(__file__).with_name("selftest.wat")
 class Zygote:
     """The control loop."""
 
-    def __init__(self, connection: socket.socket, options: EngineOptions) -> None:
+    def __init__(self, connection: socket.socket, options: EngineOptions, offer: Offer) -> None:
         self._connection = connection
         before = memory.reserved_regions()
         engine = make_pooling_engine(options)
@@ -45,7 +45,7 @@ class Zygote:
         handler = component.get_export_index("handler")
         if handler is None:
             raise RuntimeError("the self-test component exports no handler")
-        self._inherited = Inherited(engine, load_world(), LoadedComponent(component, handler), pool)
+        self._inherited = Inherited(engine, offer, LoadedComponent(component, handler), pool)
         self._engine_id = engine_id(options)
         # SIGCHLD only has to wake `select`; the byte it writes carries no information.
         self._wake, wake_end = socket.socketpair()
@@ -77,12 +77,12 @@ class Zygote:
     def _reap(self) -> None:
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status, used = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if pid == 0:
                 return
-            self._send(control.Died(pid, status))
+            self._send(control.Died(pid, status, int((used.ru_utime + used.ru_stime) * 1e6)))
 
     def _serve_one(self) -> None:
         data, descriptors, _, _ = socket.recv_fds(self._connection, control.MESSAGE_MAX_BYTES, 1)
@@ -155,7 +155,8 @@ def main() -> None:
     _close_all_but(descriptor)
     os.environ.clear()  # the interpreter itself may have put a locale in (PEP 538)
     memory.keep_large_blocks()
-    Zygote(socket.socket(fileno=descriptor), EngineOptions(fuel=fuel)).run()
+    offer = read(sys.stdin.buffer.read())
+    Zygote(socket.socket(fileno=descriptor), EngineOptions(fuel=fuel), offer).run()
 
 
 if __name__ == "__main__":

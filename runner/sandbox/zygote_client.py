@@ -14,10 +14,12 @@ import msgspec
 
 from runner.sandbox import control
 from runner.sandbox.engine import EngineOptions, engine_id
+from runner.sandbox.offer import Offer, written
 
 START_MAX_S: Final = 20.0  # importing takes about 0.2 s; a machine under pressure twenty times that
 REPLY_MAX_S: Final = 10.0  # a fork takes 1 ms, mapping 40 MB takes 3
 STATUS_MAX_S: Final = 1.0  # how long a death notice may lag behind the closed socket
+DEATHS_KEPT_MAX: Final = 256  # notices nobody has asked for; whoever asks does so within that second
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _PROGRAM: Final = Path(__file__).with_name("zygote.py")
 
@@ -42,17 +44,17 @@ class ZygoteProcess:
         self._connection = connection
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[asyncio.Future[tuple[control.FromZygote, list[int]]]] = deque()
-        self._deaths: dict[int, int] = {}
-        self._death_waiters: dict[int, asyncio.Future[int]] = {}
+        self._deaths: dict[int, control.Died] = {}
+        self._death_waiters: dict[int, asyncio.Future[control.Died]] = {}
         self.ended = self._loop.create_future()
         self._loop.add_reader(connection.fileno(), self._readable)
 
     @classmethod
-    async def start(cls, options: EngineOptions) -> Self:
+    async def start(cls, options: EngineOptions, offer: Offer) -> Self:
         """Exec a zygote with an empty environment and wait until it can fork. Raises `ZygoteError`."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
-        with theirs:
+        with theirs, written(offer) as offered:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-I",
@@ -62,7 +64,7 @@ class ZygoteProcess:
                 str(_ROOT),
                 pass_fds=[theirs.fileno()],
                 env={},
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=offered,
                 stdout=asyncio.subprocess.DEVNULL,
             )
         zygote = cls(process, ours)
@@ -99,8 +101,8 @@ class ZygoteProcess:
             raise ZygoteError(f"the zygote answered {reply} to a fork")
         return ForkedSandbox(reply.pid, descriptors[0], ours)
 
-    async def status_of(self, pid: int) -> int | None:
-        """How sandbox `pid` ended, as waitpid(2) gives it; `None` when no notice came in time."""
+    async def death_of(self, pid: int) -> control.Died | None:
+        """How sandbox `pid` ended and what it used; `None` when no notice came in time."""
         if pid in self._deaths:
             return self._deaths.pop(pid)
         waiter = self._death_waiters.setdefault(pid, self._loop.create_future())
@@ -162,10 +164,14 @@ class ZygoteProcess:
         if isinstance(message, control.Died):
             waiter = self._death_waiters.get(message.pid)
             if waiter is not None and not waiter.done():
-                waiter.set_result(message.status)
+                waiter.set_result(message)
             else:
-                self._deaths[message.pid] = message.status
+                self._deaths[message.pid] = message
+                if len(self._deaths) > DEATHS_KEPT_MAX:
+                    del self._deaths[next(iter(self._deaths))]
             return
+        if isinstance(message, control.Forked):
+            self._deaths.pop(message.pid, None)  # of an earlier process that had the same number
         future = self._waiting.popleft() if self._waiting else None
         if future is None or future.done():  # the asker was cancelled: nobody will use the sandbox
             for descriptor in descriptors:

@@ -18,7 +18,10 @@ from typing import Final, NoReturn, Protocol
 import structlog
 
 from runner.clients.gateway import GatewayError
+from shared import brakes
+from shared.brakes import Brake, CallFacts
 from shared.deadline import Deadline
+from shared.errors import InvalidRequest
 from shared.limits import STATE_POLL_S, STATE_SILENT_S
 from shared.wire import StateEntry, StateFeed
 
@@ -62,7 +65,7 @@ class StateFeedPoller:
         self._started_at_s = clock()
         self._revoked_versions: set[str] = set()
         self._disabled_installs: set[str] = set()
-        self._brakes: set[str] = set()
+        self._brakes: dict[str, Brake] = {}
         self._ui_live: set[str] = set()
         self._ui_gone: set[str] = set()
         self._listeners: list[Listener] = []
@@ -81,8 +84,12 @@ class StateFeedPoller:
         return install_id in self._disabled_installs
 
     def brakes(self) -> frozenset[str]:
-        """The subjects of every brake that was pulled."""
+        """The subjects of every brake that is pulled."""
         return frozenset(self._brakes)
+
+    def braked(self, call: CallFacts) -> bool:
+        """Whether a brake stops this call."""
+        return any(brake.stops(call) for brake in self._brakes.values())
 
     def ui_live(self, subject: str) -> bool:
         """Whether some tenant has `extension_id/content_hash` installed, as far as the feed told."""
@@ -157,7 +164,9 @@ class StateFeedPoller:
             case "enabled_install":
                 self._disabled_installs.discard(subject)
             case "brake":
-                self._brakes.add(subject)
+                self._pull(subject)
+            case "brake_released":
+                self._brakes.pop(subject, None)
             case "ui_live":
                 self._ui_gone.discard(subject)
                 self._ui_live.add(subject)
@@ -166,3 +175,10 @@ class StateFeedPoller:
                 self._ui_gone.add(subject)
         for listener in self._listeners:
             listener(entry)
+
+    def _pull(self, subject: str) -> None:
+        """Keep a brake. One that a later release knows is reported; the gateway that wrote it refuses such calls."""
+        try:
+            self._brakes[subject] = brakes.parse(subject)
+        except InvalidRequest as error:
+            _log.error("brake_not_understood", subject=subject, reason=error.detail)

@@ -15,6 +15,7 @@ from shared import wire
 from shared.capabilities import DEFAULTS
 from tests.bench import peers
 from tests.bench.measure import Load, Measured, measure
+from tests.bench.progress import say
 from tests.bench.rows import Row
 
 SECONDS: Final = 6.0
@@ -64,6 +65,7 @@ def samples(stack: Stack) -> dict[str, Extension]:
 def run(stack: Stack, directory: Path) -> list[Row]:
     """All rows of this bench."""
     rows: list[Row] = []
+    say("execute: wasmtime serve, bare Hypercorn")
     with peers.wasmtime_serve(directory) as (url, pid):
         serve = _both(Load(url), pid)
     with peers.bare_hypercorn(len(os.sched_getaffinity(0))) as (url, pid):
@@ -72,6 +74,7 @@ def run(stack: Stack, directory: Path) -> list[Row]:
         rows += _informing(name, *peer)
     runner = stack.pids["runner"]
     for name, extension in samples(stack).items():
+        say(f"execute: {name}")
         one, many = _both(load_for(stack, extension), runner)
         p50, throughput, cpu = BARS[name]
         rows += [

@@ -12,9 +12,14 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from tests.bench.load import WARM_UP_SHARE, Result
+from tests.bench.load import ONCE, Result
 
 TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+GRACE_S: Final = 60.0  # for the last answers, and for the generator to start and to end
+
+
+class SilentError(RuntimeError):
+    """The server answered nothing."""
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -35,12 +40,13 @@ class Load(msgspec.Struct, frozen=True):
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """What one run showed; `cpu_ms` is of all the server's processes, for one answer."""
+    """What one run showed; `cpu_ms` is of all the server's processes, for one answer; `answers` are all there were."""
 
     p50_ms: float
     p99_ms: float
     per_s: float
     cpu_ms: float
+    answers: int
     failures: int
 
 
@@ -73,19 +79,29 @@ def cpu_s(pid: int) -> float:
     return total / TICKS_PER_S
 
 
-def measure(load: Load | Sequence[Load], pid: int, *, connections: int, seconds: float) -> Measured:
-    """Run one request, or several in turn, and relate what was seen to the processor time below `pid`."""
-    return finish(start(load, connections=connections, seconds=seconds), pid, seconds=seconds)
+def measure(load: Load | Sequence[Load], pid: int, *, connections: int, seconds: float, once: bool = False) -> Measured:
+    """Run one request, or several in turn, and relate what was seen to the processor time below `pid`.
+
+    Args:
+        pid: of the server.
+        seconds: how long; with `once`, at most.
+        once: end when each request has been sent once.
+
+    Raises:
+        SilentError: there was no answer at all.
+    """
+    return finish(start(load, connections=connections, seconds=seconds, once=once), pid, seconds=seconds)
 
 
-def start(load: Load | Sequence[Load], *, connections: int, seconds: float) -> subprocess.Popen[bytes]:
-    """A load generator that runs by itself for `seconds`."""
+def start(
+    load: Load | Sequence[Load], *, connections: int, seconds: float, once: bool = False
+) -> subprocess.Popen[bytes]:
+    """A load generator that runs by itself for `seconds`, or until each request has been sent once."""
     loads = [load] if isinstance(load, Load) else list(load)
     parts = urlsplit(loads[0].url)
     command = [sys.executable, "-m", "tests.bench.load", str(parts.hostname), str(parts.port)]
-    process = subprocess.Popen(
-        [*command, str(connections), str(seconds)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    command += [str(connections), str(seconds), *([ONCE] if once else [])]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None
     for one in loads:
         raw = one.raw()
@@ -95,20 +111,32 @@ def start(load: Load | Sequence[Load], *, connections: int, seconds: float) -> s
 
 
 def finish(process: subprocess.Popen[bytes], pid: int, *, seconds: float) -> Measured:
-    """What a load generator saw, and what the processes below `pid` spent until it ended."""
+    """What a load generator saw, and what the processes below `pid` spent until it ended. Raises `SilentError`."""
     before = cpu_s(pid)
     assert process.stdout is not None
     with process:
-        output = process.stdout.read()
-        process.wait(seconds + 60)
-    spent = cpu_s(pid) - before
-    result = msgspec.json.decode(output, type=Result)
-    # Processor time covers the warm-up as well, the answers only what came after it.
-    answers = max(1.0, result.answers / (1 - WARM_UP_SHARE))
+        try:
+            output = process.stdout.read()
+            process.wait(seconds + GRACE_S)
+        except BaseException:
+            process.kill()
+            raise
+    return related(msgspec.json.decode(output, type=Result), cpu_s(pid) - before)
+
+
+def related(result: Result, spent_s: float) -> Measured:
+    """What the generator saw, and the processor time for each answer: both from the beginning, warm-up included.
+
+    Raises:
+        SilentError: there was no answer, so there is no figure either.
+    """
+    if not result.answers:
+        raise SilentError(f"no answer in {result.seconds:.1f} s, {result.failures} failures")
     return Measured(
         p50_ms=result.p50_ms,
         p99_ms=result.p99_ms,
         per_s=result.answers / result.seconds,
-        cpu_ms=spent / answers * 1000,
+        cpu_ms=spent_s / result.answers_in_all * 1000,
+        answers=result.answers_in_all,
         failures=result.failures,
     )

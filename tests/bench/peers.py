@@ -15,8 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from gateway.cli.toolchains import find_node, find_package
-from runner.listener import REQUESTS_PER_CONNECTION
+from runner.listener import KEEP_ALIVE_S, REQUESTS_PER_CONNECTION, SLOW_READ_S
+from tests.bench.constant import Constant
 
 PEER: Final = Path(__file__).parent / "peer"
 EXAMPLES: Final = Path(__file__).parents[1] / "examples"
@@ -28,25 +31,6 @@ interface incoming-handler {
   handle: func(request: incoming-request, response-out: response-outparam);
 }
 """
-
-
-def constant_app() -> object:
-    """An ASGI application that answers one constant: the floor of everything served by Hypercorn."""
-    body = b'{"message":"hello"}'
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-
-    async def app(scope: dict[str, object], receive: object, send: object) -> None:
-        if scope["type"] != "http":
-            return
-        while (await receive()).get("more_body"):  # type: ignore[operator]
-            continue
-        await send({"type": "http.response.start", "status": 200, "headers": headers})  # type: ignore[operator]
-        await send({"type": "http.response.body", "body": body})  # type: ignore[operator]
-
-    return app
-
-
-app = constant_app()
 
 
 def peer_component(directory: Path) -> Path:
@@ -102,7 +86,7 @@ def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
                 return
         except OSError:
             time.sleep(0.05)
-    raise RuntimeError(f"{process.args} did not serve {url}")
+    raise RuntimeError(f"{process.args!r} did not serve {url}")
 
 
 @contextlib.contextmanager
@@ -118,13 +102,39 @@ def wasmtime_serve(directory: Path) -> Iterator[tuple[str, int]]:
 @contextlib.contextmanager
 def bare_hypercorn(workers: int) -> Iterator[tuple[str, int]]:
     """Hypercorn answering a constant with as many workers as our runner has, and as patient as ours."""
+    with _hypercorn("constant_app()", {"workers": workers}) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def constant(answer: Constant, workers: int) -> Iterator[tuple[str, int]]:
+    """Hypercorn giving this answer to everything, listening as the runner's public listener does."""
+    settings = {
+        "workers": workers,
+        "include_server_header": "false",
+        "keep_alive_timeout": KEEP_ALIVE_S,
+        "read_timeout": SLOW_READ_S,
+    }
+    with tempfile.NamedTemporaryFile(suffix=".msgpack") as file:
+        file.write(msgspec.msgpack.encode(answer))
+        file.flush()
+        with _hypercorn(f"constant_app({file.name!r})", settings) as found:
+            yield found
+
+
+@contextlib.contextmanager
+def _hypercorn(application: str, settings: dict[str, object]) -> Iterator[tuple[str, int]]:
+    """Hypercorn serving what an expression of the module `constant` gives."""
     port = free_port()
+    lines = {
+        "bind": f'["127.0.0.1:{port}"]',
+        "worker_class": '"uvloop"',
+        "keep_alive_max_requests": REQUESTS_PER_CONNECTION,
+        **settings,
+    }
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as config:
-        config.write(
-            f'bind = ["127.0.0.1:{port}"]\nworkers = {workers}\nworker_class = "uvloop"\n'
-            f"keep_alive_max_requests = {REQUESTS_PER_CONNECTION}\n"
-        )
+        config.write("".join(f"{name} = {value}\n" for name, value in lines.items()))
         config.flush()
-        command = [sys.executable, "-m", "hypercorn", "-c", config.name, "tests.bench.peers:app"]
+        command = [sys.executable, "-m", "hypercorn", "-c", config.name, f"tests.bench.constant:{application}"]
         with serving(command, port) as found:
             yield found

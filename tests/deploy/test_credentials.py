@@ -83,6 +83,7 @@ def test_no_role_can_read_the_private_key_of_another(directory):
     assert private == {
         "gateway/GATEWAY_SIGNING_KEY",
         "runner/RUNNER_IDENTITY_KEY",
+        "runner/RUNNER_SEALING_KEYS",
         "compiler/COMPILER_SIGNING_KEY",
     }
 

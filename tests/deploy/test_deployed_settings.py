@@ -29,8 +29,8 @@ VARIABLES: dict[str, Sequence[Var]] = {
 ALSO_REQUIRED = {"migrate": {"GATEWAY_DATABASE_DIRECT_URL"}}
 # Without them each service starts, but not as production wants it.
 EXPECTED = {
-    "gateway": {"GATEWAY_REDIS_URL", "DEBUG_STREAM_REDIS_URL"},
-    "runner": {"RUNNER_DEBUG_REDIS_URL", "EXT_UI_FRAME_ANCESTORS"},
+    "gateway": {"GATEWAY_REDIS_URL", "DEBUG_STREAM_REDIS_URL", "GATEWAY_SEALING_PUBLIC_KEYS"},
+    "runner": {"RUNNER_DEBUG_REDIS_URL", "RUNNER_SEALING_KEYS", "EXT_UI_FRAME_ANCESTORS"},
 }
 READ: dict[str, Callable[[Mapping[str, str]], object]] = {
     "gateway": gateway.settings.load_settings,
@@ -86,12 +86,14 @@ FILE_FOLDERS = {
     ("gateway", "GATEWAY_REDIS_URL"),
     ("gateway", "DEBUG_STREAM_REDIS_URL"),
     ("runner", "RUNNER_IDENTITY_KEY"),
+    ("runner", "RUNNER_SEALING_KEYS"),
     ("runner", "RUNNER_DEBUG_REDIS_URL"),
     ("compiler", "COMPILER_SIGNING_KEY"),
     ("migrate", "GATEWAY_DATABASE_DIRECT_URL"),
     *((role, f"STORAGE_S3_{half}_KEY") for role in ("gateway", "runner", "compiler") for half in ("ACCESS", "SECRET")),
     ("public", "GATEWAY_JWT_KEYS"),
     ("public", "GATEWAY_RUNNER_KEYS"),
+    ("public", "GATEWAY_SEALING_PUBLIC_KEYS"),
     ("public", "RUNNER_GATEWAY_KEYS"),
     ("public", "RUNNER_AOT_PUBLIC_KEYS"),
     ("public", "COMPILER_CALLER_KEYS"),
@@ -174,6 +176,17 @@ def test_who_signs_and_who_checks_have_two_halves_of_one_key(place, directory):
     assert runner_id in {key.key_id for key in gateway_read.runner_keys}
     assert {gateway_id, runner_id} == {key.key_id for key in compiler_read.compiler_caller_keys}
     assert compiler_read.compiler_signing_key.key_id in {key.key_id for key in runner_read.runner_aot_public_keys}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_the_gateway_seals_only_the_runner_opens(place, directory):
+    gateway_read = gateway.settings.load_settings(on_this_machine(place, "gateway", directory))
+    runner_read = read_runner(on_this_machine(place, "runner", directory))
+    assert gateway_read.sealing_public_keys[0].key_id in {key.key_id for key in runner_read.runner_sealing_keys}
+    for role in set(ROLES) - {"runner"}:
+        assert not [name for name in environment(place, role) if "SEALING_KEYS" in name]
+        mounted = compose_file.mounts(role) if place == "compose" else _mounted(place, role)
+        assert "runner/RUNNER_SEALING_KEYS" not in mounted.values()
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -10,6 +10,7 @@ from deploy.local.keys import PUBLISHERS, ensure
 from deploy.local.private import write_private
 from runner.settings import RUNNER_VARIABLES
 from shared.keys import PublicKey
+from shared.sealing import SealingKey, sealing_public_keys
 from shared.trust import parse_trust
 
 
@@ -37,6 +38,9 @@ def test_no_two_services_share_a_key(tmp_path: Path) -> None:
 def test_the_public_file_is_the_private_keys_other_half(tmp_path: Path) -> None:
     pair = ensure(tmp_path).compiler
     assert PublicKey.from_pem(pair.public.read_text()).key_id == pair.key().key_id
+    sealing = ensure(tmp_path).sealing
+    (public,) = sealing_public_keys(sealing.public.read_text())
+    assert public.key_id == SealingKey.from_pem(sealing.private.read_text()).key_id
 
 
 def test_the_trust_bundle_trusts_the_publisher_for_the_local_names_only(tmp_path: Path) -> None:

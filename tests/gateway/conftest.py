@@ -16,6 +16,7 @@ from gateway.context import GatewayContext
 from gateway.settings import GatewaySettings, load_settings
 from gateway.store.pool import Database, open_database
 from shared.keys import PrivateKey
+from shared.sealing import SealingKey
 from tests.gateway.asgi import Client
 from tests.gateway.people import AUDIENCE, ISSUER, Host
 from tests.gateway.services import TEMPLATE, DatabaseUrls, held, make_template, owner, urls
@@ -102,6 +103,7 @@ def environment(
         "GATEWAY_JWT_ISSUER": ISSUER,
         "GATEWAY_SIGNING_KEY": gateway_key.pem(),
         "GATEWAY_RUNNER_KEYS": runner_key.public.pem(),
+        "GATEWAY_SEALING_PUBLIC_KEYS": SealingKey(bytes([6]) * 32).public.pem(),
         "RUNNER_BASE_URL": "http://127.0.0.1:9",
         "RUNNER_PUBLIC_BASE": "https://assets.example",
         "COMPILER_BASE_URL": compiler.url,

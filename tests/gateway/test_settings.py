@@ -8,6 +8,7 @@ import pytest
 
 from gateway.settings import VARIABLES, GatewaySettings, load_settings
 from shared.keys import PrivateKey
+from shared.sealing import SealingKey
 from shared.settings import SettingError
 
 HOST, OURS, RUNNER = (PrivateKey(bytes([number]) * 32) for number in (1, 2, 3))
@@ -133,6 +134,31 @@ def test_lists_and_fallbacks() -> None:
     assert settings.allowed_origins == ("https://app.example", "http://127.0.0.1:3000")
     assert (settings.s3_bucket, settings.ui_host_mode) == ("bundles", "runner")
     assert settings.database_direct_url == "postgresql://gateway_app@direct/gateway"
+
+
+def test_the_first_sealing_key_seals_and_none_is_needed_to_start(tmp_path: Path) -> None:
+    assert load_settings(ENOUGH).sealing_public_keys == ()
+    new, old = (SealingKey(bytes([number]) * 32).public for number in (1, 2))
+    (tmp_path / "keys.pem").write_text(new.pem() + old.pem())
+    for value in (new.pem() + old.pem(), str(tmp_path / "keys.pem")):
+        found = load_settings(ENOUGH | {"GATEWAY_SEALING_PUBLIC_KEYS": value}).sealing_public_keys
+        assert [key.key_id for key in found] == [new.key_id, old.key_id]
+    for wrong in (HOST.public.pem(), SealingKey(b"1" * 32).pem(), "/nowhere"):
+        with pytest.raises(SettingError, match="GATEWAY_SEALING_PUBLIC_KEYS"):
+            load_settings(ENOUGH | {"GATEWAY_SEALING_PUBLIC_KEYS": wrong})
+
+
+def test_vault_is_asked_over_https_or_on_this_machine() -> None:
+    vault = {"GATEWAY_VAULT_TRANSIT_KEY": "transit/alga", "GATEWAY_VAULT_TOKEN": "canary"}
+    assert load_settings(ENOUGH).vault() is None
+    for address in ("https://vault.example", "http://127.0.0.1:8200", "http://localhost:8200", "http://[::1]:8200"):
+        found = load_settings(ENOUGH | vault | {"GATEWAY_VAULT_ADDR": address}).vault()
+        assert found is not None
+        assert found.address == address
+    with pytest.raises(SettingError, match="GATEWAY_VAULT_ADDR"):
+        load_settings(ENOUGH | vault | {"GATEWAY_VAULT_ADDR": "http://vault:8200"})
+    with pytest.raises(SettingError, match="GATEWAY_VAULT_ADDR"):
+        load_settings(ENOUGH | vault)
 
 
 def test_every_variable_is_a_field_with_a_sentence() -> None:

@@ -15,6 +15,7 @@ from runner.settings import (
     read_runner,
 )
 from shared.keys import PrivateKey
+from shared.sealing import SealingKey
 from shared.settings import SettingError
 
 KEY = PrivateKey.generate()
@@ -102,6 +103,45 @@ def test_keys_may_be_paths_and_several(tmp_path: Path):
 @pytest.mark.parametrize("value", ["", "missing.pem", "-----BEGIN NONSENSE-----\n-----END NONSENSE-----"])
 def test_what_is_no_key_is_refused_by_name(name: str, value: str):
     assert refused(**{name: value}).startswith(name)
+
+
+def test_sealing_keys_are_optional_and_two_while_they_are_rotated(tmp_path: Path):
+    assert read_runner(RUNNER).runner_sealing_keys == ()
+    assert read_runner({**RUNNER, "RUNNER_SEALING_KEYS": ""}).runner_sealing_keys == ()
+    old, new = SealingKey.generate(), SealingKey.generate()
+    (tmp_path / "keys.pem").write_text(old.pem() + new.pem())
+    for value in (old.pem() + new.pem(), str(tmp_path / "keys.pem")):
+        found = read_runner({**RUNNER, "RUNNER_SEALING_KEYS": value}).runner_sealing_keys
+        assert [key.key_id for key in found] == [old.key_id, new.key_id]
+
+
+@pytest.mark.parametrize(
+    "value", [KEY.pem(), SealingKey(b"1" * 32).public.pem(), "missing.pem", "-----BEGIN X-----\n-----END X-----"]
+)
+def test_what_is_no_sealing_key_is_refused_by_name_and_not_quoted(value: str):
+    said = refused(RUNNER_SEALING_KEYS=value)
+    assert said.startswith("RUNNER_SEALING_KEYS")
+    assert "MC" not in said
+
+
+def test_vault_is_asked_over_https_or_on_this_machine():
+    vault = {"RUNNER_VAULT_TRANSIT_KEY": "transit/alga", "RUNNER_VAULT_TOKEN": "canary-token"}
+    assert read_runner(RUNNER).vault() is None
+    for address, more in (
+        ("https://vault.example:8200/", {}),
+        ("http://127.0.0.1:8200", {}),
+        ("http://vault:8200", {"EXT_INTERNAL_PLAINTEXT": "mesh"}),
+    ):
+        found = read_runner({**RUNNER, **vault, **more, "RUNNER_VAULT_ADDR": address}).vault()
+        assert found is not None
+        assert (found.address, found.login.key_id) == (address.rstrip("/"), "transit/alga")
+        assert "canary" not in repr(found)
+    assert refused(**vault, RUNNER_VAULT_ADDR="http://vault:8200").startswith("RUNNER_VAULT_ADDR")
+    assert refused(RUNNER_VAULT_TOKEN="canary-token").startswith("RUNNER_VAULT_ADDR")
+
+
+def test_the_compiler_role_reads_no_sealing_key():
+    assert not [var.name for var in COMPILER_VARIABLES if "SEALING" in var.name or "VAULT" in var.name]
 
 
 def test_a_public_key_is_not_a_private_one():

@@ -6,13 +6,14 @@ import re
 
 import pytest
 
-from shared import capabilities
-from shared.capabilities import ALWAYS, DEFAULTS, INTERFACES, KNOWN, PROVIDED, normalise
+from shared.capabilities import ALWAYS, DEFAULTS, INTERFACES, KNOWN, NAME, normalise
+from shared.provider_files import shipped
 
 
-@pytest.mark.parametrize("name", sorted(KNOWN))
+@pytest.mark.parametrize("name", sorted(shipped().capabilities))
 def test_a_name_has_one_spelling_with_or_without_the_prefix(name):
     assert re.fullmatch(r"cap:[a-z]+(\.[a-z]+)+", name)
+    assert NAME.fullmatch(name)
     assert normalise(name) == normalise(name.removeprefix("cap:")) == name
 
 
@@ -34,5 +35,9 @@ def test_what_reaches_out_is_never_granted_by_default():
 
 
 def test_no_interface_is_both_ours_and_a_providers():
-    assert not set(INTERFACES) & set(PROVIDED)
-    assert set(INTERFACES.values()) | set(PROVIDED.values()) == capabilities.KNOWN
+    provided = {one.name: one.capability for one in shipped()}
+    assert not set(INTERFACES) & set(provided)
+    assert not KNOWN & set(provided.values())
+    assert set(INTERFACES.values()) == KNOWN
+    assert shipped().capabilities == KNOWN | set(provided.values())
+    assert shipped().interfaces == INTERFACES | provided

@@ -90,6 +90,8 @@ REFUSAL = wire.ExecuteResponse(
         code="guest_timeout", message="The extension did not answer in time", blame="guest", started=True
     ),
 )
+WITH_PROVIDERS = msgspec.structs.replace(REQUEST, provider_digests={"clients": "75e9516cdd9b5c96"})
+WITH_INCIDENTS = msgspec.structs.replace(ANSWER, incidents=("secret_expired", "secret_host_mismatch"))
 PREPARED = wire.PrepareResponse(
     content_hash=HASH,
     component_sha256="cd" * 32,
@@ -113,8 +115,12 @@ PREPARE = wire.PrepareRequest(content_hash=HASH, allow_unused_imports=True)
 BYTES = {
     "execute_request.json": wire.encode_execute(REQUEST, JSON),
     "execute_request.msgpack": wire.encode_execute(REQUEST, MSGPACK),
+    "execute_request_providers.json": wire.encode_execute(WITH_PROVIDERS, JSON),
+    "execute_request_providers.msgpack": wire.encode_execute(WITH_PROVIDERS, MSGPACK),
     "execute_answer.json": wire.encode_answer(ANSWER, JSON),
     "execute_answer.msgpack": wire.encode_answer(ANSWER, MSGPACK),
+    "execute_answer_incidents.json": wire.encode_answer(WITH_INCIDENTS, JSON),
+    "execute_answer_incidents.msgpack": wire.encode_answer(WITH_INCIDENTS, MSGPACK),
     "execute_refusal.json": wire.encode_answer(REFUSAL, JSON),
     "execute_refusal.msgpack": wire.encode_answer(REFUSAL, MSGPACK),
     "prepare_request.json": msgspec.json.encode(PREPARE),
@@ -152,7 +158,10 @@ def test_pinned_requests_are_read(name):
     assert wire.decode_execute((GOLDEN / name).read_bytes(), content_type) == REQUEST
 
 
-@pytest.mark.parametrize(("name", "answer"), [("execute_answer", ANSWER), ("execute_refusal", REFUSAL)])
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [("execute_answer", ANSWER), ("execute_answer_incidents", WITH_INCIDENTS), ("execute_refusal", REFUSAL)],
+)
 def test_pinned_answers_are_read(name, answer):
     assert wire.decode_answer((GOLDEN / f"{name}.json").read_bytes(), JSON) == answer
     assert wire.decode_answer((GOLDEN / f"{name}.msgpack").read_bytes(), MSGPACK) == answer
@@ -162,6 +171,21 @@ def test_pinned_prepare_and_feed_are_read():
     assert msgspec.json.decode((GOLDEN / "prepare_request.json").read_bytes(), type=wire.PrepareRequest) == PREPARE
     assert msgspec.json.decode((GOLDEN / "prepare_response.json").read_bytes(), type=wire.PrepareResponse) == PREPARED
     assert msgspec.json.decode((GOLDEN / "state_feed.json").read_bytes(), type=wire.StateFeed) == FEED
+
+
+@pytest.mark.parametrize("content_type", [JSON, MSGPACK])
+def test_a_request_without_services_of_the_host_application_has_no_such_field(content_type):
+    decode_any = json.loads if content_type == JSON else msgspec.msgpack.decode
+    assert "provider_digests" not in decode_any(wire.encode_execute(REQUEST, content_type))
+    sent = wire.encode_execute(WITH_PROVIDERS, content_type)
+    assert wire.decode_execute(sent, content_type).provider_digests == WITH_PROVIDERS.provider_digests
+
+
+@pytest.mark.parametrize("content_type", [JSON, MSGPACK])
+def test_an_answer_without_incidents_has_no_such_field(content_type):
+    decode_any = json.loads if content_type == JSON else msgspec.msgpack.decode
+    assert "incidents" not in decode_any(wire.encode_answer(ANSWER, content_type))
+    assert decode_any(wire.encode_answer(WITH_INCIDENTS, content_type))["incidents"] == list(WITH_INCIDENTS.incidents)
 
 
 def test_json_has_a_body_in_base64_and_messagepack_has_it_raw():

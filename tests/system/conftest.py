@@ -9,8 +9,11 @@ import pytest
 
 from deploy.local.record import Stack
 from tests.system.acting import Visitor, visiting
+from tests.system.secret_keepers import keeper, other, secret_component, version
 
 HERE = Path(__file__).parent
+
+__all__ = ["keeper", "other", "secret_component", "version"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

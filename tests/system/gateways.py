@@ -24,6 +24,11 @@ class GatewayProcess:
         self.url = url
         self._process = process
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
     async def stop(self) -> float:
         """Ask it to end and wait until it has; how many seconds that took."""
         began = time.monotonic()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Final
 
 import msgspec
 
@@ -24,6 +26,8 @@ from tests.system.acting import Answer, Visitor
 
 START_MAX_S = 30.0
 STOP_MAX_S = 45.0
+PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+_ENTRY: Final = struct.Struct("<Q")  # of pagemap, one for each page
 
 
 class RunnerProcess(msgspec.Struct, frozen=True):
@@ -85,7 +89,7 @@ def execute_body(extension: Extension, path: str = "/hello", **more: Any) -> byt
             content_hash=more.pop("content_hash", extension.content_hash),
         ),
         http=wire.Http(method=more.pop("method", "GET"), path=path, body=more.pop("body", None)),
-        providers=DEFAULTS,
+        providers=more.pop("providers", DEFAULTS),
         **more,
     )
     return wire.encode_execute(request, wire.JSON)
@@ -130,35 +134,65 @@ def processes_below(pid: int) -> dict[int, list[str]]:
 
 def sandboxes_of(pid: int) -> list[int]:
     """The sandbox processes of a runner: children of its zygotes."""
+    return zygotes_and_sandboxes_of(pid)[1]
+
+
+def zygotes_and_sandboxes_of(pid: int) -> tuple[list[int], list[int]]:
+    """The zygotes of a runner, and the sandboxes they forked, at one moment."""
     below = processes_below(pid)
-    zygotes = [one for one, command in below.items() if _is_zygote(command) and _parent(one) not in _zygotes(below)]
-    return [one for one in below if _parent(one) in zygotes]
+    parents = {one: _parent(one) for one in below}
+    alike = {one for one, command in below.items() if is_zygote(command)}
+    zygotes = [one for one in alike if parents[one] not in alike]
+    return zygotes, [one for one in below if parents[one] in zygotes]
 
 
-def _is_zygote(command: list[str]) -> bool:
+def is_zygote(command: list[str]) -> bool:
+    """Whether this command line is a zygote's, or a sandbox's, which is forked from one."""
     return any(word.endswith("zygote.py") for word in command)
 
 
-def _zygotes(below: dict[int, list[str]]) -> set[int]:
-    return {one for one, command in below.items() if _is_zygote(command)}
-
-
 def _parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    """The parent of a process; 0 when it has ended meanwhile."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def memory_of(pid: int) -> bytes:
-    """Every readable, private byte of a process; needs root."""
+    """Every byte a process holds in writable memory, as far as it is there; needs root.
+
+    Pages that were never touched are left out, and left alone (proc_pid_pagemap(5)): an engine's pool has gigabytes of
+    them, and to read one makes it.
+    """
     parts: list[bytes] = []
-    with Path(f"/proc/{pid}/maps").open() as maps, Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+    with (
+        Path(f"/proc/{pid}/maps").open() as maps,
+        Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory,
+        Path(f"/proc/{pid}/pagemap").open("rb", buffering=0) as pages,
+    ):
         for line in maps:
             span, mode = line.split()[:2]
             start, end = (int(word, 16) for word in span.split("-"))
             if mode.startswith("rw") and end - start < 1 << 30:
                 with contextlib.suppress(OSError):
-                    memory.seek(start)
-                    parts.append(memory.read(end - start))
+                    for first, last in _present(pages, start, end):
+                        memory.seek(first)
+                        parts.append(memory.read(last - first))
     return b"".join(parts)
+
+
+def _present(pages: IO[bytes], start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The ranges of addresses between two that have pages, in memory or swapped out."""
+    pages.seek(start // PAGE_BYTES * _ENTRY.size)
+    entries = pages.read((end - start) // PAGE_BYTES * _ENTRY.size)
+    held = [bool(entry >> 62) for (entry,) in _ENTRY.iter_unpack(entries)]
+    at = start
+    for there, run in itertools.groupby(held):
+        size = sum(1 for _ in run) * PAGE_BYTES
+        if there:
+            yield at, at + size
+        at += size
 
 
 def can_read_memory() -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from deploy.local.record import Stack
 from tests.system.acting import Visitor
+from tests.system.keepers import keeper
 
 GUESTS = {
     "hello-python": "python",
@@ -65,8 +67,9 @@ async def test_a_guest_reads_context_user_and_config(admin: Visitor, stack: Stac
 
 
 @every_guest
-async def test_what_is_not_granted_answers_its_typed_refusal(admin: Visitor, name: str) -> None:
-    found = (await admin.get(at(name, "/denied"))).json()
+async def test_what_is_not_granted_answers_its_typed_refusal(admin: Visitor, name: str, tmp_path: Path) -> None:
+    bare, _ = await keeper(admin, name, tmp_path, granted=False)  # the samples themselves are granted what they ask for
+    found = (await admin.get(f"/api/ext/{bare.install_id}/denied")).json()
     assert found["secrets"] == "denied"
     assert found["http"] == "not-allowed"
     assert found["storage"] == "denied"

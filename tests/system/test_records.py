@@ -2,32 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
-
-import psycopg
 import pytest
 
 from deploy.local.record import Stack
-from tests.system.acting import Answer, Visitor
-
-CLOSED_WITHIN_S = 2.0  # closing is written behind the answer, at most a second late
-
-
-async def row_of(stack: Stack, answer: Answer) -> dict[str, Any]:
-    """The execution row of an answered call, once it is closed."""
-    request_id = answer.headers["x-request-id"]
-    query = "select to_jsonb(e) from extension_execution_log e where request_id = %s"
-    async with asyncio.timeout(CLOSED_WITHIN_S), await psycopg.AsyncConnection.connect(stack.database_url) as database:
-        while True:
-            cursor = await database.execute(query, (request_id,))
-            rows = [row[0] for row in await cursor.fetchall()]
-            assert len(rows) <= 1
-            if rows and rows[0]["state"] != "open":
-                found: dict[str, Any] = rows[0]
-                return found
-            await database.rollback()
-            await asyncio.sleep(0.02)
+from tests.system.acting import Visitor
+from tests.system.recorded import row_of
 
 
 @pytest.mark.parametrize(

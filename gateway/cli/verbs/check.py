@@ -10,6 +10,7 @@ from gateway.cli.access import AS_TEXT, OutFile, Output
 from gateway.cli.checking import Problem, Report, check_project
 from gateway.cli.failures import CliError, Exit, from_platform
 from gateway.cli.project import open_project
+from gateway.cli.providers import providers_here
 from gateway.cli.terminal import Terminal
 from shared.bundle_writer import write_bundle
 from shared.errors import PlatformError
@@ -79,7 +80,7 @@ def pack(
         bundle = out or project.bundle
         bundle.parent.mkdir(parents=True, exist_ok=True)
         try:
-            digest = write_bundle(project.folder, bundle)
+            digest = write_bundle(project.folder, bundle, known=providers_here().capabilities)
         except PlatformError as error:
             raise from_platform(error) from error
     _tell(report.problems, terminal)

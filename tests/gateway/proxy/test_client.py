@@ -289,7 +289,7 @@ def test_a_provider_gets_a_token_only_when_granted_and_only_for_itself() -> None
     mint = TokenMint(KEY, lambda: 1000.0)
     tokens = mint.providers(CONTEXT, ("cap:client.read", "cap:http.fetch"), timeout_ms=5000, generation=1)
     assert set(tokens) == {"clients"}
-    claims = Verifier([KEY.public], {"clients"}, lambda: 1000.0).verify(tokens["clients"], HostClaims)
+    claims = Verifier([KEY.public], {"provider:clients"}, lambda: 1000.0).verify(tokens["clients"], HostClaims)
     assert claims.caps == ("cap:client.read",)
     with pytest.raises(errors.Unauthorized):
         Verifier([KEY.public], {"gateway"}, lambda: 1000.0).verify(tokens["clients"], HostClaims)

@@ -21,6 +21,8 @@ from gateway.proxy.tokens import TokenMint
 from shared import errors
 from shared.ids import TenantId
 from shared.keys import PrivateKey
+from shared.provider_files import shipped
+from shared.tokens import HostClaims, Verifier
 from shared.wire import (
     MSGPACK,
     ErrorBody,
@@ -115,6 +117,7 @@ def test_the_envelope_carries_everything_a_call_needs() -> None:
         },
         "secret_envelopes": [msgspec.json.decode(msgspec.json.encode(INSTALL.secrets[0]))],
         "secret_envelope": None,
+        "provider_digests": {},
         "debug": True,
     }
 
@@ -122,6 +125,15 @@ def test_the_envelope_carries_everything_a_call_needs() -> None:
 def test_a_head_request_reaches_the_guest_as_a_get() -> None:
     head = msgspec.structs.replace(INCOMING, method="HEAD", body=None)
     assert envelope.build(head, USER, INSTALL, timeout_ms=1, tokens=MINT).http.method == "GET"
+
+
+def test_a_granted_service_of_the_host_application_brings_its_token_with_the_user_and_how_it_is_known_here() -> None:
+    granted = msgspec.structs.replace(INSTALL, capabilities=("cap:client.read", "cap:context.read"))
+    asked = envelope.build(INCOMING, USER, granted, timeout_ms=2000, tokens=MINT)
+    assert asked.provider_digests == {"clients": shipped().digests["clients"]}
+    (token,) = asked.provider_tokens.values()
+    claims = Verifier([PrivateKey(b"g" * 32).public], {"provider:clients"}, lambda: 1000.0).verify(token, HostClaims)
+    assert (claims.sub, claims.user_type, claims.client_id) == ("u1", "internal", "")
 
 
 def test_an_api_key_is_no_user() -> None:

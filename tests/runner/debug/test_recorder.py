@@ -7,7 +7,8 @@ import pytest
 from runner.debug.marks import record_end, record_start
 from runner.debug.recorder import Recorder
 from shared.deadline import Deadline
-from shared.debug_event import ExtDebugEvent
+from shared.debug_event import ExtDebugEvent, Stream
+from shared.limits import LOG_EVENT_MAX_BYTES
 from shared.wire import Context, Http, Usage
 from tests.debug_events import EXTENSION
 
@@ -94,6 +95,7 @@ def test_the_last_event_counts_all_of_them_and_says_what_it_took(recorder: Recor
         "cpu_ms": "3",
         "memory_peak_bytes": "4096",
         "host_calls": "2",
+        "egress_bytes": "0",
         "cold": "true",
         "events": "2",
     }
@@ -116,9 +118,9 @@ def test_a_secret_is_concealed_wherever_it_stands(recorder: Recorder, kept: Kept
 
 
 def test_the_longer_of_two_secrets_is_concealed_whole(recorder: Recorder, kept: Kept) -> None:
-    for secret in ("abcdef", "abcdef-ghijkl"):
+    for secret in ("abcdefgh", "abcdefgh-ijkl"):
         recorder.conceal(secret)
-    recorder.record("info", "log", "abcdef-ghijkl abcdef")
+    recorder.record("info", "log", "abcdefgh-ijkl abcdefgh")
     assert kept.messages == ["*** ***"]
 
 
@@ -135,13 +137,47 @@ def test_a_whole_line_that_ends_like_the_beginning_of_a_secret_stays(recorder: R
     assert kept.messages == ["a canary"]
 
 
-@pytest.mark.parametrize(("secret", "shown"), [("abc", "abc abcd"), ("abcd", "abc ***")])
-def test_a_secret_of_three_characters_is_none_and_one_of_four_is(
+@pytest.mark.parametrize(("secret", "shown"), [("1234567", "1234567 12345678"), ("12345678", "1234567 ***")])
+def test_a_secret_of_seven_bytes_is_none_and_one_of_eight_is(
     recorder: Recorder, kept: Kept, secret: str, shown: str
 ) -> None:
     recorder.conceal(secret)
-    recorder.record("info", "log", "abc abcd")
+    recorder.record("info", "log", "1234567 12345678")
     assert kept.messages == [shown]
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+@pytest.mark.parametrize("size", range(1, len(SECRET)))
+def test_a_secret_across_two_pieces_of_one_long_line_is_in_neither(
+    recorder: Recorder, kept: Kept, stream: Stream, size: int
+) -> None:
+    recorder.conceal(SECRET)
+    recorder.record("info", stream, "x" * (LOG_EVENT_MAX_BYTES - size) + SECRET[:size])
+    recorder.record("info", "log", SECRET[size:])  # another stream: not the rest of that line
+    recorder.record("info", stream, f"{SECRET[size:]} rest")
+    recorder.record("info", stream, SECRET[size:])
+    first, _, second, third = kept.messages
+    for piece in range(4, len(SECRET)):
+        assert not first.endswith(SECRET[:piece])
+        assert SECRET[-piece:] not in second
+    assert second.endswith(" rest")
+    assert third == SECRET[size:]  # a line of its own
+
+
+def test_an_incident_is_told_and_kept_once_in_order_of_appearance(recorder: Recorder, kept: Kept) -> None:
+    recorder.conceal(SECRET)
+    for code in ("secret_expired", "secret_host_mismatch", "secret_expired"):
+        recorder.incident(code, f"refused: {SECRET}")
+    assert recorder.incidents == ("secret_expired", "secret_host_mismatch")
+    assert kept.messages == ["refused: ***"] * 3
+    assert kept.events[0].data == {"kind": "incident", "code": "secret_expired"}
+    assert {event.level for event in kept.events} == {"warn"}
+
+
+def test_an_incident_is_kept_also_when_nobody_asked_for_debugging() -> None:
+    silent = Recorder(CONTEXT, None)
+    silent.incident("secret_expired", "refused")
+    assert silent.incidents == ("secret_expired",)
 
 
 def test_our_own_credentials_are_concealed_without_being_told(recorder: Recorder, kept: Kept) -> None:

@@ -91,3 +91,20 @@ def test_a_frame_at_the_limit_is_read_and_one_byte_more_is_refused_before_it_is_
 def test_a_frame_that_would_be_too_large_is_not_sent() -> None:
     with pytest.raises(frames.FrameError):
         frames.encode(frames.Done(1, 200, [], b"x" * FRAME_MAX_BYTES, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("cpu_us", "host_calls", "accepted"),
+    [(0, 0, True), (2**53, 2**31 - 1, True), (0, -1, False), (0, 2**31, False), (-1, 0, False), (2**53 + 1, 0, False)],
+)
+def test_a_figure_that_no_record_could_hold_is_no_frame(cpu_us: int, host_calls: int, accepted: bool) -> None:
+    for frame in (
+        frames.Done(7, 200, [], None, cpu_us, host_calls),
+        frames.Failed(7, "stack", "m", cpu_us, host_calls),
+    ):
+        body = bytes(frames.encode(frame))[frames.LENGTH.size :]
+        if accepted:
+            assert frames.decode_from_sandbox(body) == frame
+        else:
+            with pytest.raises(msgspec.ValidationError):
+                frames.decode_from_sandbox(body)

@@ -13,6 +13,7 @@ from alga_extension import (
     StorageEntry,
     UpdateScheduleInput,
     mock_host,
+    mock_storage,
 )
 
 
@@ -56,6 +57,29 @@ def test_what_is_given_answers() -> None:
     (sent,) = host.recorded.requests
     assert (sent.method, sent.url, sent.headers, sent.body) == ("POST", "https://a/", (("x", "1"),), "ä".encode())
     assert HttpResponse(200, (), b"[1]").json() == [1]
+
+
+def test_following_redirects_is_asked_for_with_the_platforms_header() -> None:
+    host = mock_host(fetch=lambda request: HttpResponse(200))
+    host.http.fetch("https://a/", headers={"x": "1"}, follow_redirects=5)
+    host.http.fetch("https://a/")
+    assert [sent.headers for sent in host.recorded.requests] == [(("x", "1"), ("x-ext-follow-redirects", "5")), ()]
+    for wrong in (-1, 6, "5"):
+        with pytest.raises(TypeError, match="from 0 to 5"):
+            host.http.fetch("https://a/", follow_redirects=wrong)  # type: ignore[arg-type]
+
+
+def test_secrets_can_be_expired_broken_or_denied_as_on_the_platform() -> None:
+    secrets = mock_host(secrets={"b": HostError("secrets", "expired"), "a": "1"}).secrets
+    assert (secrets.get("a"), secrets.list_keys()) == ("1", ["a", "b"])
+    denied = mock_host(secrets=HostError("secrets", "denied")).secrets
+    assert denied.list_keys() == []
+    for holder, name, code in ((secrets, "b", "expired"), (secrets, "c", "missing"), (denied, "a", "denied")):
+        with pytest.raises(HostError) as error:
+            holder.get(name)
+        assert (error.value.interface, error.value.code) == ("secrets", code)
+    with pytest.raises(TypeError, match="the name of a secret must be a str, not int"):
+        secrets.get(5)  # type: ignore[arg-type]
 
 
 def test_what_is_said_is_recorded() -> None:
@@ -111,3 +135,17 @@ def test_a_part_can_be_replaced_by_a_tests_own() -> None:
     host = replace(mock_host(), scheduler=Scheduler())
     with pytest.raises(HostError, match="denied"):
         host.scheduler.list_schedules()
+
+
+def test_its_storage_ends_at_the_bytes_of_an_install_and_frees_what_is_removed() -> None:
+    storage, whole = mock_host().storage, b"x" * mock_storage.VALUE_BYTES
+    for number in range(mock_storage.BYTES // mock_storage.VALUE_BYTES):
+        storage.put("n", f"k{number}", whole)
+    for call in (lambda: storage.put("n", "beyond", "x"), lambda: storage.put("n", "k1", whole + b"x")):
+        with pytest.raises(HostError, match="denied"):
+            call()
+    storage.put("n", "empty", "")
+    storage.put("n", "k0", "")
+    storage.put("n", "beyond", whole)
+    storage.delete("n", "k1")
+    assert storage.put("n", "k0", whole).revision == 3

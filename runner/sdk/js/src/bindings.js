@@ -34,7 +34,8 @@ export const host = bindHost({
   userV2,
 });
 
-/** `fetch` over the host, without promises; also the global one where the engine has none. */
+/** `fetch` over the host, without promises; also the global one. */
 export const { fetch } = host;
 
-globalThis.fetch ??= fetch;
+// StarlingMonkey has one of its own, which goes through `wasi:http` and would end the guest.
+globalThis.fetch = fetch;

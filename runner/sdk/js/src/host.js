@@ -4,10 +4,13 @@
 // type is a trap (QuickJS) or silently something else (StarlingMonkey). So arguments are checked before they cross,
 // what comes back is made alike, and the error of a `result` becomes a `HostError`.
 
+import { bytes, flag, optionalBytes, optionalText, revision, text } from './arguments.js';
 import { HostError } from './errors.js';
 import { createFetch } from './fetch.js';
+import { bindClients, bindFunctions, bindInvoicing, bindServices } from './host-application.js';
 import { headerList } from './responses.js';
-import { asBytes, encodeText } from './text.js';
+
+const SENT_MAX_BYTES = 2_621_440; // a little more crosses to the host at once; too much of it ends the guest
 
 /** Each binding: its WIT interface, and how to wrap it. */
 const INTERFACES = {
@@ -21,6 +24,9 @@ const INTERFACES = {
   metrics: ['metrics', bindMetrics],
   config: ['config', bindConfig],
   events: ['events', bindEvents],
+  invoicing: ['invoicing', bindInvoicing],
+  clients: ['clients', bindClients],
+  services: ['services', bindServices],
 };
 
 /**
@@ -41,6 +47,16 @@ export function bindHost(modules) {
   if (modules.http !== undefined) host.fetch = createFetch(host.http);
   else unbound(host, 'fetch', 'http');
   return host;
+}
+
+/**
+ * A service of the host application that the operator declared: its functions, with errors and values as `bindHost`'s.
+ *
+ * @param {string} name of its interface.
+ * @param {object} module `import * as x from 'alga:extension/NAME'`.
+ */
+export function bindProvider(name, module) {
+  return bindFunctions(module, calls(name));
 }
 
 function unbound(host, name, iface) {
@@ -74,37 +90,6 @@ function alike(value) {
   return record;
 }
 
-// ---- arguments ------------------------------------------------------------------------------------------------
-
-function text(value, what) {
-  if (typeof value !== 'string') throw new TypeError(`${what} must be a text, not ${typeof value}`);
-  return value.toWellFormed();
-}
-
-function optionalText(value, what) {
-  return value === undefined || value === null ? undefined : text(value, what);
-}
-
-function bytes(value) {
-  return typeof value === 'string' ? encodeText(value) : asBytes(value);
-}
-
-function optionalBytes(value) {
-  return value === undefined || value === null ? undefined : bytes(value);
-}
-
-function revision(value) {
-  if (value === undefined || value === null) return undefined;
-  if (!Number.isSafeInteger(value) || value < 0) throw new TypeError('a revision must be a whole number');
-  return value;
-}
-
-function flag(value, what) {
-  if (value === undefined || value === null) return undefined;
-  if (typeof value !== 'boolean') throw new TypeError(`${what} must be true or false`);
-  return value;
-}
-
 // ---- one interface each -----------------------------------------------------------------------------------------
 
 function bindContext(module, run) {
@@ -126,15 +111,20 @@ function bindSecrets(module, run) {
 }
 
 function bindHttp(module, run) {
-  const fetch = (request) =>
-    run(() =>
+  const fetch = (request) => {
+    const body = optionalBytes(request.body);
+    if (body?.length > SENT_MAX_BYTES) {
+      throw new HostError('http', 'transport', `a body has at most ${SENT_MAX_BYTES} bytes; send it in parts`);
+    }
+    return run(() =>
       module.fetch({
         method: text(request.method ?? 'GET', 'a method'),
         url: text(`${request.url}`, 'a url'),
         headers: headerList(request.headers),
-        body: optionalBytes(request.body),
+        body,
       }),
     );
+  };
   return { fetch };
 }
 

@@ -1,5 +1,9 @@
 // Types of `@alga-psa/extension-runtime`. Optional fields that the host left out are null in what it answers.
 
+import type { ClientSummary, Clients, Invoicing, ServiceSummary, Services } from './host-application.js';
+
+export type * from './host-application.js';
+
 // ---- what crosses the border ------------------------------------------------------------------------------------
 
 export interface ContextData {
@@ -135,6 +139,7 @@ export type HostErrorCode =
   | 'not-found'
   | 'validation-failed'
   | 'quota-exceeded'
+  | 'invalid-input'
   | 'refused';
 
 /** The error case of a WIT `result`; `refused` where that is a text, which is the message then. */
@@ -232,7 +237,9 @@ export interface HostBindings {
   http: { fetch(request: { url: string; method?: string; headers?: HeadersInit; body?: Bytes | null }): HttpResponse };
   storage: {
     get(namespace: string, key: string): StorageEntry;
+    /** With a revision, only over that one; with 0, only if there is none: else `conflict`. */
     put(entry: { namespace: string; key: string; value: Bytes; revision?: number | null }): StorageEntry;
+    /** `missing` when there is none. */
     delete(namespace: string, key: string): void;
     listEntries: List;
     list: List;
@@ -259,6 +266,9 @@ export interface HostBindings {
   };
   config: { get(key: string): string | null; getAll(): Record<string, string> };
   events: { publish(topic: string, payload: Bytes): void };
+  invoicing: Invoicing;
+  clients: Clients;
+  services: Services;
   /** `fetch` over `http`, without promises. */
   fetch: Fetch;
 }
@@ -277,7 +287,13 @@ export interface WorldModules {
   metrics?: object;
   config?: object;
   events?: object;
+  invoicing?: object;
+  clients?: object;
+  services?: object;
 }
+
+/** A service of the host application that the operator declared: its functions, with errors and values as the host's. */
+export function bindProvider(name: string, module: object): Record<string, (...given: unknown[]) => unknown>;
 
 /** The host of those interfaces that the guest's world has; what is left out is an error when it is used. */
 export function bindHost(modules: WorldModules): HostBindings;
@@ -288,6 +304,8 @@ export interface FetchInit {
   method?: string;
   headers?: HeadersInit;
   body?: Bytes | URLSearchParams | null;
+  /** `manual`, the default, answers with the redirect; `follow` follows up to five, each checked like the first. */
+  redirect?: 'manual' | 'follow';
 }
 
 export interface FetchHeaders extends Iterable<[string, string]> {
@@ -325,10 +343,14 @@ export function createConsole(
 // ---- tests --------------------------------------------------------------------------------------------------------
 
 export type MockOverrides = {
-  [Name in Exclude<keyof HostBindings, 'fetch' | 'config' | 'secrets'>]?: Partial<HostBindings[Name]>;
+  [Name in Exclude<keyof HostBindings, 'fetch' | 'config' | 'secrets' | 'clients' | 'services'>]?: Partial<
+    HostBindings[Name]
+  >;
 } & {
+  clients?: Partial<Clients> | ClientSummary[];
+  services?: Partial<Services> | ServiceSummary[];
   config?: Partial<HostBindings['config']> | Record<string, string>;
-  secrets?: Partial<HostBindings['secrets']> | Record<string, string>;
+  secrets?: Partial<HostBindings['secrets']> | Record<string, string | HostError> | HostError;
 };
 
 export interface MockHostBindings extends HostBindings {

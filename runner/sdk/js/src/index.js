@@ -5,7 +5,7 @@ export { createConsole } from './console.js';
 export { HostError, HttpError } from './errors.js';
 export { createFetch } from './fetch.js';
 export { createHandler } from './handler.js';
-export { bindHost } from './host.js';
+export { bindHost, bindProvider } from './host.js';
 export { createMockHostBindings } from './mock.js';
 export { HandlerRequest } from './request.js';
 export { bytesResponse, emptyResponse, jsonResponse, textResponse } from './responses.js';

@@ -4,23 +4,32 @@
 import { HostError } from './errors.js';
 import { createFetch } from './fetch.js';
 import { bindHost } from './host.js';
-
-const PAGE_ENTRIES = 100; // as the platform pages `list-entries`
+import { mockHostApplication } from './mock-host-application.js';
+import { mockStorage } from './mock-storage.js';
 
 /**
  * A host whose interfaces behave as the platform's, with a test's own functions in place of some.
  *
  * @param {import('./index.js').MockOverrides} [overrides] per interface: functions, by the binding's names. `config`
- *   and `secrets` may be plain objects of values instead, when none of the values is a function.
+ *   and `secrets` may be plain objects of values instead, when none of the values is a function. A `HostError` in place
+ *   of a secret's value is thrown instead (`expired`, `internal`), one in place of all secrets by every `get` (`denied`).
+ *   `clients` and `services` may be arrays of what there is; without any, both are `not-allowed`.
  * @returns {import('./index.js').MockHostBindings}
  */
 export function createMockHostBindings(overrides = {}) {
   const recorded = { logs: [], metrics: [], events: [], requests: [] };
-  const given = { ...overrides };
-  for (const name of ['config', 'secrets']) {
-    if (given[name] && isData(given[name])) given[name] = valuesOf(name, given[name]);
+  const { secrets, ...given } = overrides;
+  const offered = {};
+  for (const name of ['clients', 'services']) {
+    if (!Array.isArray(given[name])) continue;
+    offered[name] = given[name];
+    delete given[name];
   }
-  const host = bindHost(modules(recorded));
+  if (given.config && isData(given.config)) given.config = settingsOf(given.config);
+  const world = { ...modules(recorded), ...mockHostApplication(offered, refusing('not-allowed')) };
+  if (secrets && isData(secrets)) world.secrets = mockSecrets(secrets);
+  else if (secrets) given.secrets = secrets;
+  const host = bindHost(world);
   for (const [name, functions] of Object.entries(given)) {
     if (!(name in host) || name === 'fetch') throw new TypeError(`there is no interface ${name} to override`);
     host[name] = { ...host[name], ...functions };
@@ -33,17 +42,18 @@ function isData(object) {
   return Object.values(object).every((value) => typeof value !== 'function');
 }
 
-function valuesOf(name, values) {
-  if (name === 'config')
-    return { get: (key) => (Object.hasOwn(values, key) ? values[key] : null), getAll: () => ({ ...values }) };
-  const listKeys = () => Object.keys(values).sort();
+function settingsOf(values) {
+  return { get: (key) => (Object.hasOwn(values, key) ? values[key] : null), getAll: () => ({ ...values }) };
+}
+
+function mockSecrets(values) {
+  if (values instanceof HostError) return { get: refusing(values.code), listKeys: () => [] };
   return {
     get: (key) => {
-      if (!Object.hasOwn(values, key)) throw new HostError('secrets', 'missing');
-      return values[key];
+      const held = Object.hasOwn(values, key) ? values[key] : new HostError('secrets', 'missing');
+      return held instanceof HostError ? refusing(held.code)() : held;
     },
-    listKeys,
-    list: listKeys,
+    listKeys: () => Object.keys(values).sort(),
   };
 }
 
@@ -64,7 +74,7 @@ function modules(recorded) {
         return refusing('not-allowed')();
       },
     },
-    storage: mockStorage(),
+    storage: mockStorage((code) => refusing(code)()),
     uiProxy: { callRoute: refusing('route-not-found') },
     scheduler: mockScheduler(),
     metrics: { counter: sample('counter'), gauge: sample('gauge'), histogram: sample('histogram') },
@@ -98,35 +108,6 @@ function mockUser() {
 function refusing(code) {
   return () => {
     throw Object.assign(new Error(code), { payload: code });
-  };
-}
-
-function mockStorage() {
-  const namespaces = new Map();
-  const entriesOf = (namespace) => namespaces.get(namespace) ?? new Map();
-  const copy = (entry) => ({ ...entry, value: entry.value.slice() });
-  return {
-    get: (namespace, key) => {
-      const entry = entriesOf(namespace).get(key);
-      return entry === undefined ? refusing('missing')() : copy(entry);
-    },
-    put: ({ namespace, key, value, revision }) => {
-      const held = entriesOf(namespace).get(key);
-      if (revision !== undefined && revision !== held?.revision) refusing('conflict')();
-      const entry = { namespace, key, value: value.slice(), revision: (held?.revision ?? 0) + 1 };
-      if (!namespaces.has(namespace)) namespaces.set(namespace, new Map());
-      namespaces.get(namespace).set(key, entry);
-      return copy(entry);
-    },
-    delete: (namespace, key) => {
-      if (!entriesOf(namespace).delete(key)) refusing('missing')();
-    },
-    listEntries: (namespace, cursor) =>
-      [...entriesOf(namespace).values()]
-        .filter(({ key }) => cursor === undefined || key > cursor)
-        .sort((a, b) => (a.key < b.key ? -1 : 1))
-        .slice(0, PAGE_ENTRIES)
-        .map(copy),
   };
 }
 

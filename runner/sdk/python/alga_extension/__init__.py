@@ -18,6 +18,14 @@ from alga_extension.entry import entry as entry
 from alga_extension.errors import HostError as HostError
 from alga_extension.errors import HttpError as HttpError
 from alga_extension.host import Host as Host
+from alga_extension.host_application import ClientsListResult as ClientsListResult
+from alga_extension.host_application import ClientSummary as ClientSummary
+from alga_extension.host_application import CreateManualInvoiceResult as CreateManualInvoiceResult
+from alga_extension.host_application import ManualInvoiceItemInput as ManualInvoiceItemInput
+from alga_extension.host_application import ServicesListResult as ServicesListResult
+from alga_extension.host_application import ServiceSummary as ServiceSummary
+from alga_extension.interfaces import Provider as Provider
+from alga_extension.interfaces import provider as provider
 from alga_extension.mock import MockHost as MockHost
 from alga_extension.mock import mock_host as mock_host
 from alga_extension.records import ContextData as ContextData

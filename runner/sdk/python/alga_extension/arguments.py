@@ -44,3 +44,27 @@ def as_revision(value: object) -> int | None:
     if value is not None and (not isinstance(value, int) or not 0 <= value < 2**64):
         raise TypeError("a revision must be a whole number of 64 bits")
     return value
+
+
+def as_u32(value: object, what: str) -> int | None:
+    """A whole number of 32 bits, or none. Raises `TypeError`."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**32):
+        raise TypeError(f"{what} must be a whole number of 32 bits")
+    return value
+
+
+def as_optional_flag(value: object, what: str) -> bool | None:
+    """True, false, or none. Raises `TypeError`."""
+    if value is not None and not isinstance(value, bool):
+        raise TypeError(f"{what} must be True, False or None")
+    return value
+
+
+def as_optional_case(value: object, types: object, enum: str) -> object:
+    """The case of a generated enum that WIT writes like `value`, or none. Raises `TypeError`."""
+    if value is None:
+        return None
+    cases = {case.name.lower().replace("_", "-"): case for case in getattr(types, enum)}
+    if not isinstance(value, str) or value not in cases:
+        raise TypeError(f"{value!r} is none of {', '.join(cases)}")
+    return cases[value]

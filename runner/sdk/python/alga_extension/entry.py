@@ -6,9 +6,10 @@ import importlib
 import traceback
 from typing import Any, Protocol
 
-from alga_extension.bindings import WORLD, world_host
+from alga_extension.bindings import world_host
 from alga_extension.errors import HttpError
 from alga_extension.host import Host
+from alga_extension.interfaces import WORLD
 from alga_extension.records import ContextData
 from alga_extension.request import Request
 from alga_extension.response import Response, json_response

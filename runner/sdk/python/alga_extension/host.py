@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from alga_extension.host_application import Clients, Invoicing, Services
 from alga_extension.records import (
     ContextData,
     CreateScheduleInput,
@@ -67,9 +68,19 @@ class Http(Protocol):
     """Requests to the hosts that the install was granted. Capability `cap:http.fetch`."""
 
     def fetch(
-        self, url: str, *, method: str = "GET", headers: Headers = (), body: bytes | str | None = None
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        headers: Headers = (),
+        body: bytes | str | None = None,
+        follow_redirects: int = 0,
     ) -> HttpResponse:
-        """Send a request and wait for its answer. Codes: `invalid-url`, `not-allowed`, `transport`, `internal`."""
+        """Send a request and wait for its answer. Codes: `invalid-url`, `not-allowed`, `transport`, `internal`.
+
+        A header may hold `{{secret:name}}`: the platform puts the value in for a host the secret is bound to. A
+        redirect is an answer like any other unless `follow_redirects` (1 to 5) asks for more. A body sent has at most 2.5 MiB, one received 10 MiB.
+        """
         ...
 
 
@@ -81,7 +92,10 @@ class Storage(Protocol):
         ...
 
     def put(self, namespace: str, key: str, value: bytes | str, *, revision: int | None = None) -> StorageEntry:
-        """Write one entry; with `revision`, only over that one. Codes: `conflict`, `denied`, `internal`."""
+        """Write one entry; with `revision`, only over that one (0: only if there is none).
+
+        Codes: `conflict`, `denied` (also for a limit or a quota), `internal` (also for a name that is none).
+        """
         ...
 
     def delete(self, namespace: str, key: str) -> None:
@@ -192,3 +206,6 @@ class Host:
     metrics: Metrics
     config: Config
     events: Events
+    invoicing: Invoicing
+    clients: Clients
+    services: Services

@@ -4,11 +4,15 @@ otherwise, and everything said is recorded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from alga_extension.arguments import as_text
 from alga_extension.errors import HostError
 from alga_extension.host import Host
+from alga_extension.host_application import ClientSummary, CreateManualInvoiceResult, ServiceSummary
+from alga_extension.mock_host_application import AskedInvoice, MockClients, MockInvoicing, MockServices
+from alga_extension.mock_storage import MockStorage
 from alga_extension.records import (
     ContextData,
     CreateScheduleInput,
@@ -17,15 +21,13 @@ from alga_extension.records import (
     EndpointInfo,
     HttpResponse,
     ScheduleInfo,
-    StorageEntry,
     UpdateScheduleInput,
     UpdateScheduleResult,
     UserData,
     UserDataV2,
 )
-from alga_extension.response import Headers, header_pairs
+from alga_extension.response import Headers, request_headers
 
-_PAGE_ENTRIES = 100  # as the platform pages `list-entries`
 _CONTEXT = ContextData(
     request_id="request-mock",
     tenant_id="tenant-mock",
@@ -71,9 +73,12 @@ class MockHost(Host):
 def mock_host(
     *,
     config: Mapping[str, str] | None = None,
-    secrets: Mapping[str, str] | None = None,
+    secrets: Mapping[str, str | HostError] | HostError | None = None,
     fetch: Callable[[SentRequest], HttpResponse] | None = None,
     routes: Mapping[str, bytes] | None = None,
+    clients: Iterable[ClientSummary] | None = None,
+    services: Iterable[ServiceSummary] | None = None,
+    invoicing: Callable[[AskedInvoice], CreateManualInvoiceResult] | None = None,
     user: UserDataV2 | None = _USER,
     context: ContextData = _CONTEXT,
 ) -> MockHost:
@@ -81,9 +86,13 @@ def mock_host(
 
     Args:
         config: the install's settings.
-        secrets: the install's secrets.
+        secrets: the install's secrets; a `HostError` in place of a value is raised instead (`expired`, `internal`), one in
+            place of all of them by every `get` (`denied`).
         fetch: answers requests; without it every one is `not-allowed`.
         routes: routes of the host application and what they answer.
+        clients: the tenant's clients; without any every call is `not-allowed`.
+        services: what the tenant sells; likewise.
+        invoicing: writes invoices; without it every one is refused as it is without the grant.
         user: who is calling; `None` for nobody, as in a schedule's call.
         context: whom and what the call is for.
     """
@@ -91,15 +100,18 @@ def mock_host(
     return MockHost(
         context=_Context(context),
         logging=_Logging(recorded),
-        secrets=_Secrets(dict(secrets or {})),
+        secrets=_Secrets({} if secrets is None else secrets),
         http=_Http(recorded, fetch),
-        storage=_Storage(),
+        storage=MockStorage(),
         ui_proxy=_UiProxy(dict(routes or {})),
         user=_User(user),
         scheduler=_Scheduler(),
         metrics=_Metrics(recorded),
         config=_Config(dict(config or {})),
         events=_Events(recorded),
+        invoicing=MockInvoicing(invoicing),
+        clients=MockClients(clients),
+        services=MockServices(services),
         recorded=recorded,
     )
 
@@ -131,16 +143,18 @@ class _Logging:
 
 
 class _Secrets:
-    def __init__(self, values: dict[str, str]) -> None:
+    def __init__(self, values: Mapping[str, str | HostError] | HostError) -> None:
         self._values = values
 
     def get(self, key: str) -> str:
-        if key not in self._values:
-            raise HostError("secrets", "missing")
-        return self._values[key]
+        name, values = as_text(key, "the name of a secret"), self._values
+        found = values if isinstance(values, HostError) else values.get(name, HostError("secrets", "missing"))
+        if isinstance(found, HostError):
+            raise HostError(found.interface, found.code)
+        return found
 
     def list_keys(self) -> list[str]:
-        return sorted(self._values)
+        return [] if isinstance(self._values, HostError) else sorted(self._values)
 
 
 class _Http:
@@ -148,41 +162,19 @@ class _Http:
         self._requests, self._answer = recorded.requests, answer
 
     def fetch(
-        self, url: str, *, method: str = "GET", headers: Headers = (), body: bytes | str | None = None
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        headers: Headers = (),
+        body: bytes | str | None = None,
+        follow_redirects: int = 0,
     ) -> HttpResponse:
-        request = SentRequest(method.upper(), url, header_pairs(headers), _bytes(body))
+        request = SentRequest(method.upper(), url, request_headers(headers, follow_redirects), _bytes(body))
         self._requests.append(request)
         if self._answer is None:
             raise HostError("http", "not-allowed")
         return self._answer(request)
-
-
-class _Storage:
-    def __init__(self) -> None:
-        self._entries: dict[tuple[str, str], StorageEntry] = {}
-
-    def get(self, namespace: str, key: str) -> StorageEntry:
-        if (namespace, key) not in self._entries:
-            raise HostError("storage", "missing")
-        return self._entries[namespace, key]
-
-    def put(self, namespace: str, key: str, value: bytes | str, *, revision: int | None = None) -> StorageEntry:
-        held = self._entries.get((namespace, key))
-        current = held.revision if held is not None else None
-        if revision is not None and revision != current:
-            raise HostError("storage", "conflict")
-        entry = StorageEntry(namespace, key, _bytes(value), (current or 0) + 1)
-        self._entries[namespace, key] = entry
-        return entry
-
-    def delete(self, namespace: str, key: str) -> None:
-        if self._entries.pop((namespace, key), None) is None:
-            raise HostError("storage", "missing")
-
-    def list_entries(self, namespace: str, cursor: str | None = None) -> list[StorageEntry]:
-        keys = sorted((key for held, key in self._entries if held == namespace), key=str.encode)
-        after = [key for key in keys if cursor is None or key.encode() > cursor.encode()]
-        return [self._entries[namespace, key] for key in after[:_PAGE_ENTRIES]]
 
 
 class _UiProxy:

@@ -51,6 +51,14 @@ def empty_response(status: int = 204, *, headers: Headers = ()) -> Response:
     return Response(status, header_pairs(headers))
 
 
+def request_headers(headers: Headers, follow_redirects: int = 0) -> tuple[tuple[str, str], ...]:
+    """The headers of a request; following redirects is asked for with one that the platform takes out again."""
+    if not isinstance(follow_redirects, int) or not 0 <= follow_redirects <= 5:
+        raise TypeError("follow_redirects must be a number from 0 to 5")
+    asked = (("x-ext-follow-redirects", str(int(follow_redirects))),) if follow_redirects else ()
+    return header_pairs(headers) + asked
+
+
 def header_pairs(headers: Headers) -> tuple[tuple[str, str], ...]:
     """Headers from a mapping or from pairs."""
     return tuple(headers.items() if isinstance(headers, Mapping) else headers)

@@ -7,6 +7,7 @@ import {
   HostError,
   HttpError,
   Router,
+  bytesResponse,
   createHandler,
   emptyResponse,
   jsonResponse,
@@ -14,6 +15,7 @@ import {
 import { extension, language } from './engine.js';
 
 const MIB = 1024 * 1024;
+const STORAGE_STATUS = { missing: 404, conflict: 409, denied: 403, internal: 500 };
 
 const router = new Router({
   '/hello': { GET: hello },
@@ -21,6 +23,9 @@ const router = new Router({
   '/context': { GET: showContext },
   '/log': { GET: log },
   '/denied': { GET: denied },
+  '/fetch': { POST: sendFor },
+  '/entry': { GET: readEntry, PUT: writeEntry, DELETE: removeEntry },
+  '/entries': { GET: listEntries },
   '/random': { GET: random },
   '/headers': { GET: (request) => jsonResponse(request.http.headers.map(({ name, value }) => [name, value])) },
   '/status/:code': { GET: (request) => emptyResponse(number(request, 'code')) },
@@ -79,6 +84,49 @@ function denied() {
     metrics: () => host.metrics.counter('greetings', 1, { kind: 'hello' }),
   };
   return jsonResponse(Object.fromEntries(Object.entries(calls).map(([name, call]) => [name, summary(call)])));
+}
+
+// A request of the caller's choice, as far as the install may go; the host's answer, or its word for why there is none.
+function sendFor(request) {
+  const { url, ...init } = request.json();
+  const told = outcome(
+    () => fetch(url, init),
+    (answer) => ({ status: answer.status, headers: [...answer.headers], body: answer.text() }),
+  );
+  return jsonResponse(typeof told === 'string' ? { error: told } : told);
+}
+
+// The install's storage over HTTP. Namespace and key stand in the query, where any character can.
+function readEntry({ query }) {
+  const { value, revision } = stored(() => host.storage.get(query.get('namespace'), query.get('key')));
+  return bytesResponse(value, { headers: { 'x-ext-app-revision': revision } });
+}
+
+function writeEntry(request) {
+  const { query } = request;
+  const revision = query.has('revision') ? Number(query.get('revision')) : undefined;
+  const entry = { namespace: query.get('namespace'), key: query.get('key'), value: request.bytes(), revision };
+  const written = stored(() => host.storage.put(entry));
+  return jsonResponse({ revision: written.revision, bytes: written.value.length });
+}
+
+function removeEntry({ query }) {
+  stored(() => host.storage.delete(query.get('namespace'), query.get('key')));
+  return emptyResponse();
+}
+
+function listEntries({ query }) {
+  const entries = stored(() => host.storage.listEntries(query.get('namespace'), query.get('cursor')));
+  return jsonResponse(entries.map(({ key, value, revision }) => [key, revision, value.length]));
+}
+
+function stored(call) {
+  try {
+    return call();
+  } catch (error) {
+    if (!(error instanceof HostError)) throw error;
+    throw new HttpError(STORAGE_STATUS[error.code], error.code);
+  }
 }
 
 function random() {

@@ -236,6 +236,35 @@ test('fetch sends what a Web fetch would send', () => {
   ]);
 });
 
+test('a redirect is followed when the author asks for it', () => {
+  const { sent, fetch } = answering({ status: 200, headers: [], body: null });
+  fetch('https://a/', { redirect: 'manual' });
+  fetch('https://a/', { redirect: 'follow', headers: { x: '1' } });
+  assert.deepEqual(
+    sent.map(({ headers }) => headers),
+    [
+      [],
+      [
+        { name: 'x', value: '1' },
+        { name: 'x-ext-follow-redirects', value: '5' },
+      ],
+    ],
+  );
+  assert.throws(() => fetch('https://a/', { redirect: 'error' }), TypeError);
+});
+
+test('a body of more than crosses at once is refused and does not end the guest', () => {
+  const sent = [];
+  const host = bindHost({ http: { fetch: (request) => sent.push(request) && { status: 200, headers: [] } } });
+  host.fetch('https://a/', { method: 'POST', body: new Uint8Array(2_621_440) });
+  assert.equal(sent.length, 1);
+  assert.throws(
+    () => host.fetch('https://a/', { method: 'POST', body: new Uint8Array(2_621_441) }),
+    hostError('http', 'transport'),
+  );
+  assert.equal(sent.length, 1);
+});
+
 test('its answer is read at once, or awaited', async () => {
   const headers = [
     { name: 'X-A', value: '1' },

@@ -93,6 +93,18 @@ test('overrides replace single functions, and values stand for config and secret
   assert.throws(() => createMockHostBindings({ absent: {} }), /no interface absent/);
 });
 
+test('secrets can be expired, broken or denied as on the platform', () => {
+  const { secrets } = createMockHostBindings({ secrets: { b: new HostError('secrets', 'expired'), a: '1' } });
+  assert.deepEqual([secrets.get('a'), secrets.listKeys()], ['1', ['a', 'b']]);
+  assert.throws(() => secrets.get('b'), code('expired'));
+  assert.throws(() => secrets.get('c'), code('missing'));
+  assert.throws(() => secrets.get('toString'), code('missing'));
+  assert.throws(() => secrets.get(5), TypeError);
+  const denied = createMockHostBindings({ secrets: new HostError('secrets', 'denied') }).secrets;
+  assert.throws(() => denied.get('a'), code('denied'));
+  assert.deepEqual(denied.listKeys(), []);
+});
+
 // ---- the package ------------------------------------------------------------------------------------------------------
 
 test('what is exported has a type, and what has a type that is a value is exported', async () => {
