@@ -189,7 +189,7 @@ def _check_wasi(interface: ComponentInterface, full_name: str) -> None:
     linked = wasi.interface_of(full_name)
     if linked is None:
         return
-    unknown = sorted(set(interface.imported_functions(full_name)) - set(wasi.INTERFACES[linked]))
+    unknown = sorted(set(interface.imported_functions(full_name)) - set(wasi.FUNCTIONS[linked]))
     if unknown:
         raise ComponentInvalid(f"import {full_name}: there is no function {', '.join(unknown)}")
 

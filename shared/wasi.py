@@ -125,7 +125,7 @@ HTTP: Final[Mapping[str, tuple[str, ...]]] = {
     ),
 }
 
-INTERFACES: Final[Mapping[str, tuple[str, ...]]] = {**CLI, **CLOCKS, **FILESYSTEM, **HTTP, **IO, **RANDOM, **SOCKETS}
+FUNCTIONS: Final[Mapping[str, tuple[str, ...]]] = {**CLI, **CLOCKS, **FILESYSTEM, **HTTP, **IO, **RANDOM, **SOCKETS}
 """Interface without its version → its functions."""
 
 _NAME: Final = re.compile(r"(wasi:[a-z]+/[a-z0-9-]+)@0\.2\.[0-9]+")
@@ -133,9 +133,9 @@ _RESOURCE: Final = re.compile(r"\[(?:constructor|method|static)\]([a-z0-9-]+)")
 
 
 def interface_of(full_name: str) -> str | None:
-    """The interface in `INTERFACES` that an import such as `wasi:io/poll@0.2.9` names; `None` for any other."""
+    """The interface in `FUNCTIONS` that an import such as `wasi:io/poll@0.2.9` names; `None` for any other."""
     found = _NAME.fullmatch(full_name)
-    return found[1] if found is not None and found[1] in INTERFACES else None
+    return found[1] if found is not None and found[1] in FUNCTIONS else None
 
 
 def resources(functions: Iterable[str]) -> Iterator[str]:

@@ -84,7 +84,7 @@ def _traps(interfaces: Iterable[str], reason: str) -> Definitions:
                     "which the grant cap:http.fetch allows"
                 )
             )
-            for name in wasi.INTERFACES[interface]
+            for name in wasi.FUNCTIONS[interface]
         }
         for interface in interfaces
     }

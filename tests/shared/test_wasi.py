@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.wasi import HTTP, INTERFACES, SOCKETS, interface_of, resources
+from shared.wasi import FUNCTIONS, HTTP, SOCKETS, interface_of, resources
 
 
 @pytest.mark.parametrize("patch", [0, 1, 9, 12, 40])
@@ -31,12 +31,12 @@ def test_nothing_else_is_an_interface_of_it(name: str) -> None:
 
 
 def test_the_resources_of_an_interface_are_read_off_its_functions() -> None:
-    assert list(resources(INTERFACES["wasi:io/streams"])) == ["input-stream", "output-stream"]
-    assert list(resources(INTERFACES["wasi:random/random"])) == []
+    assert list(resources(FUNCTIONS["wasi:io/streams"])) == ["input-stream", "output-stream"]
+    assert list(resources(FUNCTIONS["wasi:random/random"])) == []
     assert len(list(resources(HTTP["wasi:http/types"]))) == 11
 
 
 def test_no_function_stands_twice_and_the_network_is_part_of_the_whole() -> None:
-    for functions in INTERFACES.values():
+    for functions in FUNCTIONS.values():
         assert len(set(functions)) == len(functions)
-    assert set(SOCKETS) | set(HTTP) <= set(INTERFACES)
+    assert set(SOCKETS) | set(HTTP) <= set(FUNCTIONS)
