@@ -156,7 +156,7 @@ def test_t22_what_publishing_accepts_of_wasi_is_what_the_linker_has() -> None:
     linker = Linker(make_engine(EngineOptions()))
     kept = offered.offer_wasi(linker, GuestClock())
     thunk = Thunk(trap_function(""))
-    for interface, functions in wasi.INTERFACES.items():
+    for interface, functions in wasi.FUNCTIONS.items():
         with linker.root() as root, root.add_instance(f"{interface}@{offered.VERSION}") as instance:
             assert [name for name in functions if define(instance, name, thunk)] == [], interface
     assert kept
