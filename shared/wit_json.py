@@ -23,9 +23,9 @@ answer of the service.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from shared.limits import LIFTED_LIST_MAX_COUNT, WIT_TYPE_MAX_COUNT, WIT_TYPE_MAX_DEPTH
 from shared.wit_types import Enum, ListOf, OptionOf, Primitive, Record, ResultOf, TupleOf, WitType
@@ -127,11 +127,17 @@ def nothing(value: object) -> None:
         raise WitJsonError("must be none: this side of the result has no payload")
 
 
-def sequence(value: object, length: int) -> list[Any] | tuple[Any, ...]:
+def sequence(value: Any, length: int) -> Sequence[Any]:
     """Exactly `length` values."""
-    if not isinstance(value, list | tuple) or len(value) != length:
+    found = values_of(value)
+    if found is None or len(found) != length:
         raise WitJsonError(f"must be {length} values")
-    return value
+    return found
+
+
+def values_of(value: Any) -> Sequence[Any] | None:
+    """`value` when it is a list or a tuple."""
+    return cast(Sequence[Any], value) if isinstance(value, list | tuple) else None
 
 
 def case_of(wit: Enum) -> Part:
@@ -163,12 +169,13 @@ def listed(convert: Part) -> Part:
     """A list of values of one type."""
 
     def run(value: Any) -> list[Any]:
-        if not isinstance(value, list | tuple):
+        values = values_of(value)
+        if values is None:
             raise WitJsonError("must be a list")
-        if len(value) > LIFTED_LIST_MAX_COUNT:
+        if len(values) > LIFTED_LIST_MAX_COUNT:
             raise WitJsonError(f"must have at most {LIFTED_LIST_MAX_COUNT} items")
         found: list[Any] = []
-        for item in value:
+        for item in values:
             try:
                 found.append(convert(item))
             except WitJsonError as error:

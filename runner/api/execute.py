@@ -18,7 +18,6 @@ from runner.api.presence import CallerGoneError, while_present
 from runner.metrics import RunnerMetrics
 from shared import ids, wire
 from shared.errors import (
-    GuestTimeout,
     Internal,
     InvalidRequest,
     MissingRoutingHeaders,
@@ -99,12 +98,7 @@ class ExecuteDoor:
         finally:
             if replay is not None:
                 replay.cancel()
-        try:
-            # The pool ends a guest at its deadline; this bound catches everything around it.
-            async with asyncio.timeout(deadline.remaining_s() + 1):
-                return await self._executor.execute(request, deadline)
-        except TimeoutError as error:
-            raise GuestTimeout("the call did not end before its deadline") from error
+        return await self._executor.execute(request, deadline)
 
     def _authenticate(self, headers: dict[bytes, bytes], body: bytes) -> ExecuteClaims | None:
         """The claims of the execute token; `None` for the static service token. Raises `Unauthorized`."""

@@ -27,12 +27,12 @@ from runner.sandbox import frames
 from runner.sandbox.breaker import Breaker, cause_of_death
 from runner.sandbox.fair_queue import FairQueue
 from runner.sandbox.pool import SandboxPool
-from runner.sandbox.process import Outcome
+from runner.sandbox.process import Died, Outcome
 from runner.secrets.execution import ExecutionSecrets
 from runner.secrets.keyring import Keyring
 from shared.brakes import CallFacts
 from shared.deadline import Deadline
-from shared.errors import ComponentInvalid, InvalidRequest, PlatformError
+from shared.errors import ComponentInvalid, GuestTimeout, InvalidRequest, PlatformError
 from shared.ids import ContentHash
 from shared.limits import MEMORY_DEFAULT_MB, MEMORY_MAX_MB, MIB
 from shared.redaction import redact_from_here
@@ -40,6 +40,7 @@ from shared.wire import Context, ExecuteRequest, ExecuteResponse, Http
 from shared.wit_types import World
 
 _NO_KEYS: Final = Keyring()
+LATE_S: Final = 1  # beyond a call's deadline: what ends it there is the sandbox's timer, then the pool's
 
 _log = structlog.get_logger("execute")
 
@@ -101,7 +102,7 @@ class Executor:
         redact_from_here(recorder.redactor)
         record_start(recorder, request.http, deadline)
         try:
-            answer = await self._execute(request, deadline, recorder, tally)
+            answer = await self._bounded(request, deadline, recorder, tally)
         except PlatformError as error:
             error.detail = recorder.redactor.clean(error.detail)  # it may name what the guest said
             usage = error.extra["usage"] = tally.usage()
@@ -118,6 +119,16 @@ class Executor:
                 self._metrics.incidents.labels(code).inc()
         record_end(recorder, "ok", answer.status, answer.usage)
         return msgspec.structs.replace(answer, incidents=recorder.incidents) if recorder.incidents else answer
+
+    async def _bounded(
+        self, request: ExecuteRequest, deadline: Deadline, recorder: Recorder, tally: Tally
+    ) -> ExecuteResponse:
+        """The pool ends a guest at its deadline; this bound catches everything around it."""
+        try:
+            async with asyncio.timeout(deadline.remaining_s() + LATE_S):
+                return await self._execute(request, deadline, recorder, tally)
+        except TimeoutError as error:
+            raise GuestTimeout("the call did not end before its deadline", started=tally.began) from error
 
     async def _execute(
         self, request: ExecuteRequest, deadline: Deadline, recorder: Recorder, tally: Tally
@@ -220,13 +231,16 @@ class Executor:
             return
         self._metrics.deaths.labels(cause).inc()
         self._breaker.died(context.tenant_id, context.install_id)
+        how = outcome.result.status if isinstance(outcome.result, Died) else None
+        whose = {"tenant": context.tenant_id, "install": context.install_id, "request_id": context.request_id}
+        _log.warning("sandbox_died", cause=cause, wait_status=how, **whose)
         if cause != "violation":
             return
         self._metrics.violations.inc()
         again = self._breaker.violated(context.tenant_id, context.install_id)
         if again:
             self._metrics.repeated_violations.inc()
-        _log.error("sandbox_violation", tenant=context.tenant_id, install=context.install_id, again=again)
+        _log.error("sandbox_violation", again=again, **whose)
 
 
 def _facts(context: Context, granted: frozenset[str]) -> CallFacts:

@@ -51,6 +51,7 @@ class FairQueue:
         self._shares = shares
         self._pacing = Pacing(shares, share)
         self._wake_later: asyncio.TimerHandle | None = None
+        self._wake_at_s = 0.0  # kept here: for less than a millisecond uvloop gives a handle that does not know
         self._tenant_queue_max = tenant_queue_max
         self._queue_max = queue_max
         self._running_of: Counter[str] = Counter()
@@ -166,9 +167,10 @@ class FairQueue:
             wait_s = min(wait_s, ASK_AGAIN_S)
         loop = asyncio.get_running_loop()
         if self._wake_later is not None:
-            if self._wake_later.when() <= loop.time() + wait_s:
+            if self._wake_at_s <= loop.time() + wait_s:
                 return
             self._wake_later.cancel()
+        self._wake_at_s = loop.time() + wait_s
         self._wake_later = loop.call_later(wait_s, self._look_again)
 
     def _look_again(self) -> None:

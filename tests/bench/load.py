@@ -13,6 +13,7 @@ import itertools
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
@@ -23,15 +24,20 @@ from tests.bench.figures import percentile
 
 WARM_UP_SHARE: Final = 0.2  # of the time, not counted; none where each request is sent once
 ONCE: Final = "once"
+LOST: Final = "lost"
 _LENGTH: Final = re.compile(rb"(?i)\r\ncontent-length: *([0-9]+)")
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What was seen after the warm-up, and how many answers there were from the beginning. Times in milliseconds."""
+    """What was seen after the warm-up, and how many answers there were from the beginning. Times in milliseconds.
+
+    Attributes:
+        failures: how often there was another status than 200, by that status, or the connection was `lost`.
+    """
 
     answers: int
     answers_in_all: int
-    failures: int
+    failures: dict[str, int]
     seconds: float
     p50_ms: float
     p99_ms: float
@@ -49,7 +55,7 @@ def is_whole(answer: bytes) -> bool:
 class Connection(asyncio.Protocol):
     """One client in a closed loop."""
 
-    def __init__(self, requests: Iterator[bytes], times: list[float], failures: list[int], until_s: float) -> None:
+    def __init__(self, requests: Iterator[bytes], times: list[float], failures: Counter[str], until_s: float) -> None:
         self._requests, self._times, self._failures, self._until_s = requests, times, failures, until_s
         self._buffer = b""
         self._sent_s = 0.0
@@ -77,13 +83,13 @@ class Connection(asyncio.Protocol):
             return
         self._times.append(time.perf_counter() - self._sent_s)
         if self._buffer[9:12] != b"200":
-            self._failures.append(1)
+            self._failures[self._buffer[9:12].decode("latin-1")] += 1
         self._buffer = b""
         self._next()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._closing:
-            self._failures.append(1)
+            self._failures[LOST] += 1
         if not self.ended.done():
             self.ended.set_result(None)
 
@@ -95,7 +101,7 @@ async def run(
     loop = asyncio.get_running_loop()
     began = time.perf_counter()
     times: list[float] = []
-    failures: list[int] = []
+    failures: Counter[str] = Counter()
     turns = iter(requests) if once else itertools.cycle(requests)
     made = [
         (await loop.create_connection(lambda: Connection(turns, times, failures, began + seconds), host, port))[1]
@@ -110,7 +116,7 @@ async def run(
     return Result(
         answers=len(counted),
         answers_in_all=len(times),
-        failures=len(failures),
+        failures=dict(failures),
         seconds=time.perf_counter() - began,
         p50_ms=percentile(counted, 50) * 1000 if counted else 0.0,
         p99_ms=percentile(counted, 99) * 1000 if counted else 0.0,

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from tests.bench.load import ONCE, Result
+from tests.bench.progress import say
 
 TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 GRACE_S: Final = 60.0  # for the last answers, and for the generator to start and to end
@@ -130,13 +131,15 @@ def related(result: Result, spent_s: float) -> Measured:
     Raises:
         SilentError: there was no answer, so there is no figure either.
     """
+    if result.failures:
+        say(f"failures: {', '.join(f'{count} × {what}' for what, count in sorted(result.failures.items()))}")
     if not result.answers:
-        raise SilentError(f"no answer in {result.seconds:.1f} s, {result.failures} failures")
+        raise SilentError(f"no answer in {result.seconds:.1f} s; failures: {result.failures}")
     return Measured(
         p50_ms=result.p50_ms,
         p99_ms=result.p99_ms,
         per_s=result.answers / result.seconds,
         cpu_ms=spent_s / result.answers_in_all * 1000,
         answers=result.answers_in_all,
-        failures=result.failures,
+        failures=sum(result.failures.values()),
     )

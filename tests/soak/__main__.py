@@ -21,12 +21,12 @@ from deploy.local.progress import Progress
 from deploy.local.record import Stack
 from deploy.local.stack import Options
 from tests.bench.rows import Row, show
-from tests.soak import canaries, executions
-from tests.soak.executions import Bounds
+from tests.soak import canaries, executions, growth
+from tests.soak.executions import SLOPE_FROM_CALLS, Bounds
 
 CALLS: Final = 100_000
 CANARY_SHARE: Final = 0.5  # of the calls, once more, in the second phase
-PHASES: Final = ("executions", "canaries")
+PHASES: Final = ("executions", "growth", "canaries")
 
 
 def say(text: str) -> None:
@@ -39,6 +39,8 @@ async def measured(stack: Stack, directory: Path, phases: tuple[str, ...], bound
     rows: list[Row] = []
     if "executions" in phases:
         rows += await executions.run(stack, directory / "runner", bounds, say)
+    if "growth" in phases and bounds.calls >= SLOPE_FROM_CALLS:
+        rows += await growth.run(stack, directory / "growing", say)
     if "canaries" in phases:
         fewer = Bounds(int(bounds.calls * CANARY_SHARE), bounds.seconds * CANARY_SHARE)
         rows += await canaries.run(stack, fewer, say)

@@ -184,8 +184,9 @@ def rows_of(found: Findings, per_s: float) -> list[Row]:
     settled = found.readings[int(len(found.readings) * SETTLED_SHARE) :]
     compared = found.calls >= SLOPE_FROM_CALLS
     sandboxes = sum(reading.sandboxes for reading in settled) / max(1, len(settled))
-    workers = processes.slope_mib(settled, [reading.workers_bytes for reading in settled])
-    held = processes.slope_mib(settled, [reading.sandbox_bytes * sandboxes for reading in settled])
+    calls = [reading.calls for reading in settled]
+    workers = processes.slope_mib(calls, [reading.workers_bytes for reading in settled])
+    one = processes.slope_mib(calls, [reading.sandbox_bytes for reading in settled])
     first, last = settled[0], found.readings[-1]
     slope_bar = SLOPE_MAX_MIB if compared else None
     return [
@@ -198,7 +199,12 @@ def rows_of(found: Findings, per_s: float) -> list[Row]:
         ),
         Row(name="turned away and asked again", value=found.turned_away, unit=""),
         Row(name="workers: memory in 10,000 calls", value=workers, unit="MiB", bar=slope_bar),
-        Row(name=f"{sandboxes:.0f} sandboxes: memory in 10,000 calls", value=held, unit="MiB", bar=slope_bar),
+        Row(
+            name=f"each of {sandboxes:.0f} sandboxes: memory in 10,000 calls of all",
+            value=one,
+            unit="MiB",
+            bar=slope_bar,
+        ),
         Row(name="workers: memory at the end", value=last.workers_bytes / 2**20, unit="MiB"),
         Row(name="one sandbox: memory at the end", value=last.sandbox_bytes / 2**20, unit="MiB"),
         Row(name="zombies", value=max(reading.zombies for reading in found.readings), unit="", bar=0),

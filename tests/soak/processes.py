@@ -94,15 +94,11 @@ async def at_rest(pid: int, calls: int) -> Reading:
             last = now
 
 
-def slope_mib(readings: Sequence[Reading], values: Sequence[float]) -> float:
-    """Growth of `values` in MiB for each 10,000 calls: the slope of the line with the least squares."""
-    count = len(readings)
-    if count < 2:
-        return 0.0
-    mean_x = sum(reading.calls for reading in readings) / count
-    mean_y = sum(values) / count
-    spread = sum((reading.calls - mean_x) ** 2 for reading in readings)
-    together = sum((reading.calls - mean_x) * (value - mean_y) for reading, value in zip(readings, values, strict=True))
+def slope_mib(calls: Sequence[int], sizes: Sequence[float]) -> float:
+    """Growth of `sizes` in MiB for each 10,000 calls: the slope of the line with the least squares."""
+    mean_x, mean_y = sum(calls) / max(1, len(calls)), sum(sizes) / max(1, len(sizes))
+    spread = sum((x - mean_x) ** 2 for x in calls)
+    together = sum((x - mean_x) * (y - mean_y) for x, y in zip(calls, sizes, strict=True))
     return together / spread * 10_000 / MIB if spread else 0.0
 
 

@@ -5,7 +5,6 @@ The host application is a real server. It verifies what it is shown, so that the
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import contextlib
 import json

@@ -191,3 +191,17 @@ def _cpu_ms(pid: int) -> float:
     except OSError:
         return 0
     return sum(int(field) for field in fields[11:13]) / os.sysconf("SC_CLK_TCK") * 1000
+
+
+async def test_a_call_that_nothing_ended_in_time_is_ended_by_the_door_and_says_what_it_used(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(*_: Any, **__: Any) -> Any:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(runner.pool, "execute", never)
+    status, answer = await runner.call(limits=wire.Limits(timeout_ms=50))
+    assert answer.error is not None
+    assert (status, answer.error.code, answer.error.started) == (504, "guest_timeout", True)
+    assert answer.usage.duration_ms > 1_000
+    assert runner.queue.running == 0
