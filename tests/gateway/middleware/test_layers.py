@@ -10,6 +10,7 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.middleware import request_id
 from gateway.middleware.bodies import Bodies, Budget
 from gateway.middleware.heads import Heads
 from gateway.middleware.problems import Problems
@@ -77,6 +78,12 @@ async def test_an_id_that_could_do_harm_is_replaced(given: bytes) -> None:
 
 
 # ---- the line in the log ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def fresh_logger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that `capture_logs` reaches: a logger keeps the configuration it was first used with."""
+    monkeypatch.setattr(request_id, "_log", structlog.get_logger())
 
 
 async def line_of(client: Client, method: str, path: str, headers: dict[str, str] | None = None) -> dict[str, object]:
