@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Final, NoReturn
@@ -69,6 +70,11 @@ class PoolOptions(msgspec.Struct, frozen=True):
     require_wall: bool = True
 
 
+async def _connected(loop: asyncio.AbstractEventLoop, sandbox: Sandbox, connection: socket.socket) -> None:
+    await loop.create_unix_connection(lambda: sandbox, sock=connection)
+    sandbox.connected()
+
+
 class WallError(Overloaded):
     """A required layer of the wall cannot be built here, so no guest may run."""
 
@@ -90,6 +96,7 @@ class SandboxPool:
         self._all: set[Sandbox] = set()
         self._ending: set[Sandbox] = set()  # killed, their sockets not closed yet
         self._refilling = False
+        self._connecting: set[asyncio.Task[object]] = set()
         self.wall: dict[str, str] = {}
         self.ready = asyncio.Event()
 
@@ -331,14 +338,21 @@ class SandboxPool:
         self._all.add(sandbox)
         sandbox.on_closed = self._closed
         try:
-            loop = asyncio.get_running_loop()
-            await loop.create_unix_connection(lambda: sandbox, sock=forked.connection)
+            # Shielded, since uvloop forgets a connection that is cancelled while it is made: nobody would hear of its end.
+            await asyncio.shield(self._connect(sandbox, forked.connection))
             await sandbox.ready()
             self._check_wall(sandbox)
         except BaseException:
             self._discard(sandbox)
             raise
         return sandbox
+
+    def _connect(self, sandbox: Sandbox, connection: socket.socket) -> asyncio.Task[object]:
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(_connected(loop, sandbox, connection), name="connect")
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+        return task
 
     def _check_wall(self, sandbox: Sandbox) -> None:
         missing = sorted(name for name in REQUIRED if sandbox.wall.get(name) != "on")

@@ -120,6 +120,7 @@ class Sandbox(asyncio.Protocol):
         self._timed_out = False
         self._too_large = False
         self._closing = False
+        self._killed = False
         self._statm = os.open(f"/proc/{forked.pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
         self._rss_before = 0
         self._rss_fresh = 0
@@ -135,8 +136,8 @@ class Sandbox(asyncio.Protocol):
 
     @property
     def alive(self) -> bool:
-        """Whether it can take another call."""
-        return not self._closed.done() and not self._violation
+        """Whether it can take another call. One that was killed cannot, though its answer may have come before it died."""
+        return not self._closed.done() and not self._violation and not self._killed
 
     async def ready(self) -> None:
         """Wait until the wall stands. Raises `TimeoutError` or `ConnectionError`."""
@@ -203,6 +204,7 @@ class Sandbox(asyncio.Protocol):
 
     def kill(self) -> None:
         """End the process now. Harmless when it is dead."""
+        self._killed = True
         try:
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         except OSError:  # it is dead already, or the descriptor is closed because it is
@@ -214,8 +216,7 @@ class Sandbox(asyncio.Protocol):
             return False
         self._closing = True
         self.kill()
-        if self._transport is not None:
-            self._transport.abort()
+        self.connected()
         return True
 
     async def wait_closed(self) -> None:
@@ -226,8 +227,11 @@ class Sandbox(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # a stream socket has a full transport
-        if self._closing:
-            transport.close()
+
+    def connected(self) -> None:
+        """The event loop is done with connecting: what was given up meanwhile is closed now."""
+        if self._closing and self._transport is not None:
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._violation:
