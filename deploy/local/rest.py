@@ -16,7 +16,7 @@ from deploy.local.failures import StackError
 
 T = TypeVar("T")
 
-CALL_MAX_S: Final = 60.0  # an upload of a bundle on a busy machine
+CALL_MAX_S: Final = 150.0  # `finalize` waits 100 s for a compilation on a busy machine, after what was before it
 READY_CALL_MAX_S: Final = 5.0
 
 

@@ -16,6 +16,7 @@ import structlog
 
 from deploy.local.record import Stack
 from runner.capabilities.capability import Call, Capability
+from runner.capabilities.table import with_services
 from runner.sandbox.pool import PoolOptions
 from tests.runner.api.door import Runner
 from tests.runner.sandbox.driving import compiled, running_pool
@@ -49,7 +50,7 @@ class Raising:
 @pytest.fixture
 async def runner() -> AsyncIterator[Runner]:
     native = compiled(Path(__file__).parents[1] / "runner" / "sandbox" / "behaviours.wat")
-    table = {"storage": Capability(name="cap:storage.kv", interface="storage", open=Raising)}
+    table = with_services(Capability(name="cap:storage.kv", interface="storage", open=Raising))
     async with running_pool(PoolOptions(sandbox_max=8)) as pool:
         yield Runner(pool, native, table)
 

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from runner.capabilities.capability import Call, Capability
 from runner.capabilities.host_calls import HostCalls
-from runner.capabilities.table import BY_INTERFACE
+from runner.capabilities.table import BY_INTERFACE, with_services
 from runner.debug.recorder import Recorder
 from runner.sandbox.pool import SandboxPool
 from shared.capabilities import INTERFACES
@@ -42,7 +42,7 @@ class Broken:
         raise ValueError(f"{CANARY} of {self._tenant} at {namespace}/{key}")
 
 
-STORAGE = {"storage": Capability(name="cap:storage.kv", interface="storage", open=Broken)}
+STORAGE = with_services(Capability(name="cap:storage.kv", interface="storage", open=Broken))
 
 
 async def test_t13_what_fails_for_one_tenant_is_never_heard_by_another_that_traps_at_the_same_time(
