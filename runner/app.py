@@ -137,7 +137,7 @@ async def open_runner(
         feed, pool = StateFeedPoller(gateway, trust), _pool(settings, engine)
         archives = Archives(objects, cache, statements, metrics.tampered)
         public = await _public(stack, settings, statements, archives, cache, feed, gateway)
-        running = _calls(stack, feed, statements)
+        running = _calls(stack, settings, feed, statements)
         keyring = await _keyring(stack, settings)
         executor = Executor(
             limits=_limits(settings),
@@ -161,8 +161,10 @@ async def open_runner(
         yield Applications(internal, public, health.draining)
 
 
-def _calls(stack: contextlib.AsyncExitStack, feed: StateFeedPoller, statements: Statements) -> RunningCalls:
-    running = RunningCalls(feed, statements)
+def _calls(
+    stack: contextlib.AsyncExitStack, settings: RunnerSettings, feed: StateFeedPoller, statements: Statements
+) -> RunningCalls:
+    running = RunningCalls(feed, statements, refuse_stale=settings.ext_stale_mode == "refuse")
     stack.push_async_callback(running.aclose)
     feed.listen(running.heard)
     return running

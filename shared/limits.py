@@ -123,7 +123,7 @@ WIT_TYPE_MAX_COUNT: Final = 1_024  # parts of one, written out: records within r
 PROVIDER_CALL_MAX_S: Final = 30  # one answer; less when the execution has less left
 PROVIDER_REQUEST_MAX_BYTES: Final = 2 * MIB  # of JSON: a document in base64, or thousands of items
 PROVIDER_ANSWER_MAX_BYTES: Final = 2 * MIB  # likewise
-PROVIDER_VALUES_MAX_COUNT: Final = 250_000  # fields of all records of an answer, absent ones too: 60 MiB of Python
+PROVIDER_VALUES_MAX_COUNT: Final = 250_000  # fields, absent ones too, and items of either: 60 MiB, 0.1 s of a worker
 
 # ---- between the runner and a sandbox -----------------------------------------------------------------------
 FRAME_MAX_BYTES: Final = 12 * MIB  # one body of 10 MiB with its headers, raw

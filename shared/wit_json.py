@@ -27,7 +27,12 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from typing import Any, Final, cast
 
-from shared.limits import LIFTED_LIST_MAX_COUNT, WIT_TYPE_MAX_COUNT, WIT_TYPE_MAX_DEPTH
+from shared.limits import (
+    LIFTED_LIST_MAX_COUNT,
+    PROVIDER_VALUES_MAX_COUNT,
+    WIT_TYPE_MAX_COUNT,
+    WIT_TYPE_MAX_DEPTH,
+)
 from shared.wit_types import Enum, ListOf, OptionOf, Primitive, Record, ResultOf, TupleOf, WitType
 
 Part = Callable[[Any], Any]
@@ -69,6 +74,28 @@ class WitJsonError(ValueError):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}"
+
+
+class Room:
+    """How many values one conversion may still meet: fields of records and items of lists.
+
+    A short text can write many fields that are absent, and a sandbox can send as many; both cost memory and time.
+    """
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = 0
+
+    def reset(self) -> None:
+        """For the next conversion."""
+        self.left = PROVIDER_VALUES_MAX_COUNT
+
+    def take(self, count: int) -> None:
+        """Raises `WitJsonError` when there are not as many left."""
+        self.left -= count
+        if self.left < 0:
+            raise WitJsonError(f"has more than {PROVIDER_VALUES_MAX_COUNT} values")
 
 
 class UnmappableTypeError(ValueError):
@@ -116,9 +143,9 @@ def _parts(wit: WitType) -> Iterable[WitType]:
             return [field for _, field in fields]
 
 
-def side(wit: WitType | None, case: FieldCase, compiled: Callable[[WitType, FieldCase], Part]) -> Part:
+def side(wit: WitType | None, compiled: Callable[[WitType], Part]) -> Part:
     """One side of a result, which may have no payload."""
-    return nothing if wit is None else compiled(wit, case)
+    return nothing if wit is None else compiled(wit)
 
 
 def nothing(value: object) -> None:
@@ -165,7 +192,7 @@ def optional(convert: Part) -> Part:
     return lambda value: None if value is None else convert(value)
 
 
-def listed(convert: Part) -> Part:
+def listed(convert: Part, room: Room) -> Part:
     """A list of values of one type."""
 
     def run(value: Any) -> list[Any]:
@@ -174,6 +201,7 @@ def listed(convert: Part) -> Part:
             raise WitJsonError("must be a list")
         if len(values) > LIFTED_LIST_MAX_COUNT:
             raise WitJsonError(f"must have at most {LIFTED_LIST_MAX_COUNT} items")
+        room.take(len(value))
         found: list[Any] = []
         for item in values:
             try:

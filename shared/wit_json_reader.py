@@ -12,12 +12,12 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from shared.limits import PROVIDER_VALUES_MAX_COUNT
 from shared.strict_json import INTEGER_MAX
 from shared.wit_json import (
     BOUNDS,
     FieldCase,
     Part,
+    Room,
     WitJsonError,
     case_of,
     check_type,
@@ -41,12 +41,12 @@ _F32: Final = struct.Struct("<f")
 def from_json(wit: WitType, case: FieldCase) -> FromJson:
     """Compile the function that reads values of `wit` from JSON text. Raises `UnmappableTypeError`."""
     check_type(wit, case)
-    room = _Room()
+    room = Room()
     decoder = msgspec.json.Decoder(_Shapes(case, room).of(wit))
-    convert = _reader(wit, case)
+    convert = _Readers(case, room).of(wit)
 
     def read(data: bytes) -> Any:
-        room.left = PROVIDER_VALUES_MAX_COUNT
+        room.reset()
         try:
             return convert(decoder.decode(data))
         except msgspec.ValidationError as error:
@@ -60,24 +60,10 @@ def from_json(wit: WitType, case: FieldCase) -> FromJson:
     return read
 
 
-class _Room:
-    """How many fields the records of one answer may still have: a short text can write many that are absent."""
-
-    __slots__ = ("left",)
-
-    def __init__(self) -> None:
-        self.left = 0
-
-    def take(self, count: int) -> None:
-        self.left -= count
-        if self.left < 0:
-            raise ValueError(f"more than {PROVIDER_VALUES_MAX_COUNT} values")
-
-
 class _Shapes:
     """The structure that msgspec builds, everything unknown skipped; what a type allows beyond it, `_reader` checks."""
 
-    def __init__(self, case: FieldCase, room: _Room) -> None:
+    def __init__(self, case: FieldCase, room: Room) -> None:
         self._case, self._room = case, room
 
     def of(self, wit: WitType) -> Any:
@@ -106,7 +92,10 @@ class _Shapes:
 
     def _struct(self, fields: list[Any], names: dict[str, str]) -> Any:
         def take(_built: object) -> None:
-            self._room.take(len(fields))
+            try:
+                self._room.take(len(fields))
+            except WitJsonError as error:
+                raise ValueError(error.reason) from error  # msgspec puts the place behind it
 
         return msgspec.defstruct("Built", fields, namespace={"__post_init__": take}, rename=names, kw_only=True)
 
@@ -121,23 +110,28 @@ def _primitive_shape(name: str) -> Any:
     return int | float | str if name in _WIDE else int | float
 
 
-def _reader(wit: WitType, case: FieldCase) -> Part:
-    """A function from what `_shape` describes to the value of the frames."""
-    match wit:
-        case Primitive(name=name):
-            return _primitive_reader(name)
-        case Enum():
-            return case_of(wit)
-        case ListOf(element=element):
-            return _read_bytes if wit == BYTES else listed(_reader(element, case))
-        case OptionOf(inner=inner):
-            return optional(_reader(inner, case))
-        case TupleOf(items=items):
-            return fixed([_reader(item, case) for item in items])
-        case ResultOf(ok=ok, err=err):
-            return _result_reader(side(ok, case, _reader), side(err, case, _reader))
-        case Record(fields=fields):
-            return _record_reader([(json_name(name, case), _reader(field, case)) for name, field in fields])
+class _Readers:
+    """Functions from what `_Shapes` describes to values of the frames."""
+
+    def __init__(self, case: FieldCase, room: Room) -> None:
+        self._case, self._room = case, room
+
+    def of(self, wit: WitType) -> Part:
+        match wit:
+            case Primitive(name=name):
+                return _primitive_reader(name)
+            case Enum():
+                return case_of(wit)
+            case ListOf(element=element):
+                return _read_bytes if wit == BYTES else listed(self.of(element), self._room)
+            case OptionOf(inner=inner):
+                return optional(self.of(inner))
+            case TupleOf(items=items):
+                return fixed([self.of(item) for item in items])
+            case ResultOf(ok=ok, err=err):
+                return _result_reader(side(ok, self.of), side(err, self.of))
+            case Record(fields=fields):
+                return _record_reader([(json_name(name, self._case), self.of(field)) for name, field in fields])
 
 
 def _primitive_reader(name: str) -> Part:

@@ -12,6 +12,7 @@ from shared.wit_json import (
     BOUNDS,
     FieldCase,
     Part,
+    Room,
     WitJsonError,
     case_of,
     check_type,
@@ -32,25 +33,45 @@ ToJson = Callable[[Any], JsonValue]
 def to_json(wit: WitType, case: FieldCase) -> ToJson:
     """Compile the function that writes values of `wit`. Raises `UnmappableTypeError`."""
     check_type(wit, case)
-    return _writer(wit, case)
+    room = Room()
+    convert = _Writers(case, room).of(wit)
+
+    def write(value: Any) -> JsonValue:
+        room.reset()
+        written: JsonValue = convert(value)
+        return written
+
+    return write
 
 
-def _writer(wit: WitType, case: FieldCase) -> Part:
-    match wit:
-        case Primitive(name=name):
-            return _primitive_writer(name)
-        case Enum():
-            return case_of(wit)
-        case ListOf(element=element):
-            return _write_bytes if wit == BYTES else listed(_writer(element, case))
-        case OptionOf(inner=inner):
-            return optional(_writer(inner, case))
-        case TupleOf(items=items):
-            return fixed([_writer(item, case) for item in items])
-        case ResultOf(ok=ok, err=err):
-            return _result_writer(side(ok, case, _writer), side(err, case, _writer))
-        case Record():
-            return _record_writer(wit, case)
+class _Writers:
+    """Functions from values of the frames to JSON values."""
+
+    def __init__(self, case: FieldCase, room: Room) -> None:
+        self._case, self._room = case, room
+
+    def of(self, wit: WitType) -> Part:
+        match wit:
+            case Primitive(name=name):
+                return _primitive_writer(name)
+            case Enum():
+                return case_of(wit)
+            case ListOf(element=element):
+                return _write_bytes if wit == BYTES else listed(self.of(element), self._room)
+            case OptionOf(inner=inner):
+                return optional(self.of(inner))
+            case TupleOf(items=items):
+                return fixed([self.of(item) for item in items])
+            case ResultOf(ok=ok, err=err):
+                return _result_writer(side(ok, self.of), side(err, self.of))
+            case Record(fields=fields):
+                return _record_writer(
+                    [
+                        (json_name(name, self._case), self.of(field), isinstance(field, OptionOf))
+                        for name, field in fields
+                    ],
+                    self._room,
+                )
 
 
 def _primitive_writer(name: str) -> Part:
@@ -74,8 +95,11 @@ def _write_bool(value: object) -> bool:
 def _write_text(value: object) -> str:
     if not isinstance(value, str):
         raise WitJsonError("must be a string")
-    if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
-        raise WitJsonError("must be Unicode scalar values")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise WitJsonError("must be Unicode scalar values") from error
     return value
 
 
@@ -104,10 +128,9 @@ def _write_bytes(value: object) -> str:
     return base64.b64encode(value).decode()
 
 
-def _record_writer(wit: Record, case: FieldCase) -> Part:
-    parts = [(json_name(name, case), _writer(field, case), isinstance(field, OptionOf)) for name, field in wit.fields]
-
+def _record_writer(parts: list[tuple[str, Part, bool]], room: Room) -> Part:
     def run(value: Any) -> dict[str, JsonValue]:
+        room.take(len(parts))
         written: dict[str, JsonValue] = {}
         for (name, write, may_lack), part in zip(parts, sequence(value, len(parts)), strict=True):
             if may_lack and part is None:

@@ -7,6 +7,7 @@ credentials it needs (its own database login, its own S3 user, its own private k
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -28,6 +29,9 @@ DATABASE: Final = "alga"
 MIGRATE_MAX_S: Final = 120.0
 READY_MAX_S: Final = 120.0  # a runner proves its sandboxes before it is ready; slow on a busy machine
 STOP_MAX_S: Final = 15.0  # a drain ends with the last call, at most 5 s here
+
+_PROVIDERS: Final = "EXT_PROVIDERS_DIR"  # services of a host application, if whoever starts the stack has one
+_ENDPOINTS: Final = "RUNNER_PROVIDER_ENDPOINTS"
 
 
 class Addresses(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,6 +144,7 @@ def runner_environment(around: Surroundings) -> dict[str, str]:
         "COMPILER_BASE_URL": addresses.url(addresses.compiler),
         "EXT_CACHE_ROOT": str(around.directory / "cache" / "runner"),
         "EXT_UI_FRAME_ANCESTORS": " ".join(origins),
+        **_given(_ENDPOINTS),
     }
 
 
@@ -166,7 +171,13 @@ def _store(around: Surroundings, login: Login) -> dict[str, str]:
         "STORAGE_S3_SECRET_KEY": login.secret_key,
         "STORAGE_S3_BUCKET": around.s3.bucket,
         "STORAGE_S3_FORCE_PATH_STYLE": "1",
+        **_given(_PROVIDERS),
     }
+
+
+def _given(name: str) -> dict[str, str]:
+    """A variable of whoever starts the stack, where it is set."""
+    return {name: os.environ[name]} if os.environ.get(name) else {}
 
 
 def _program(directory: Path, name: str, module: tuple[str, ...], variables: Mapping[str, str]) -> Program:

@@ -21,8 +21,9 @@ import structlog
 
 from shared.brakes import CallFacts
 from shared.deadline import Deadline
-from shared.errors import PlatformError, Revoked
+from shared.errors import AccessPolicyUnavailable, PlatformError, Revoked
 from shared.ids import ContentHash
+from shared.limits import STATE_POLL_S
 from shared.signing import BundleStatement
 from shared.wire import StateEntry
 
@@ -52,6 +53,11 @@ class State(Protocol):
 
     def braked(self, call: CallFacts) -> bool:
         """Whether an operator's brake stops this call."""
+        ...
+
+    @property
+    def stale(self) -> bool:
+        """Whether the feed has been silent for longer than it may."""
         ...
 
 
@@ -89,10 +95,12 @@ class RunningCalls:
     Args:
         state: what the feed says.
         trusted: verifies a digest again.
+        refuse_stale: whether no call is let in while the gateway has been silent for too long (`EXT_STALE_MODE`).
     """
 
-    def __init__(self, state: State, trusted: Trusted) -> None:
+    def __init__(self, state: State, trusted: Trusted, *, refuse_stale: bool = False) -> None:
         self._state = state
+        self._refuse_stale = refuse_stale
         self._trusted = trusted
         self._calls: set[RunningCall] = set()
         self._of_install: defaultdict[str, set[RunningCall]] = defaultdict(set)
@@ -105,6 +113,7 @@ class RunningCalls:
 
         Raises:
             Revoked: it may not run at all.
+            AccessPolicyUnavailable: nobody knows whether it may.
         """
         task = asyncio.current_task()
         if task is None:
@@ -114,7 +123,7 @@ class RunningCalls:
         for calls in kept:
             calls.add(call)
         try:
-            self._judge(facts)
+            self._let_in(facts)
             yield call
         except BaseException as error:
             call.ended(error)
@@ -155,6 +164,14 @@ class RunningCalls:
         for task in self._verifying:
             task.cancel()
         await asyncio.gather(*self._verifying, return_exceptions=True)
+
+    def _let_in(self, facts: CallFacts) -> None:
+        self._judge(facts)
+        if self._refuse_stale and self._state.stale:
+            raise AccessPolicyUnavailable(
+                "the gateway has not said for too long what was revoked; calls run again when it does",
+                retry_after_s=STATE_POLL_S,
+            )
 
     def _judge(self, facts: CallFacts) -> None:
         if self._state.is_revoked(facts.version_id):

@@ -15,7 +15,8 @@ An answer of 2xx is the function's result in JSON (of a `result`, its ok side). 
     any other, a redirect, no answer in time, an answer that is not of the type: `internal`
 
 A function that answers a record says `success: false` and the reason in `error`; where a refusal of the host application
-(4xx) is such a record itself, the guest gets it as it is. Why, the debug stream says, once for each reason.
+(4xx) is such a record itself, the guest gets it as it is. Why, the debug stream says, once for each reason; what the
+operator could change (an address, a key, a fault of the host application) is a line of the log as well.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from types import SimpleNamespace
 from typing import Any, Final, Protocol
 
 import msgspec
+import structlog
 
 from runner.capabilities.capability import Call, Capability
 from shared.errors import Internal
@@ -53,6 +55,9 @@ _CASES: Final[dict[int, tuple[str, ...]]] = {
     422: _INVALID,
     429: ("quota-exceeded", "internal"),
 }
+
+
+_log = structlog.get_logger("providers")
 
 
 class Client(Protocol):
@@ -131,7 +136,7 @@ class _Caller:
         token = self._call.request.provider_tokens.get(self._provider.name)
         if self._url is None:
             reason = f"{ENDPOINTS} has no address for {self._provider.endpoint}"
-            return self._answer(function, _FAILED, "it is not configured here", reason)
+            return self._failed(function, "it is not configured here", reason)
         if token is None:
             reason = "this call carries no token for it, as it did not come through the gateway"
             return self._answer(function, _REFUSED, reason, reason)
@@ -146,7 +151,7 @@ class _Caller:
                 self._url, body, token=token, request_id=request_id, timeout_s=timeout_s
             )
         except Internal as error:
-            return self._answer(function, _FAILED, "it gave no answer", error.detail)
+            return self._failed(function, "it gave no answer", error.detail)
         return self._taken(function, status, said)
 
     def _body(self, function: _Function, arguments: tuple[Any, ...]) -> bytes:
@@ -168,19 +173,41 @@ class _Caller:
                 return function.value(body)
             except WitJsonError as error:
                 reason = f"its answer is not of the function's type: {error}"
-                return self._answer(function, _FAILED, "it gave no usable answer", reason)
-        if 400 <= status <= 499:
-            refusal = function.refusal(body)
-            if refusal is not None:
-                return refusal
-        return self._answer(function, _CASES.get(status, _FAILED), f"it answered {status}", f"it answered {status}")
+                return self._failed(function, "it gave no usable answer", reason)
+        answered = f"it answered {status}"
+        if not 400 <= status <= 499:
+            return self._failed(function, answered, answered)
+        refusal = function.refusal(body)
+        if refusal is not None:
+            return refusal
+        if status == 401:  # which no guest can bring about: the token is not its own
+            self._log(function, answered)
+        return self._answer(function, _CASES.get(status, _FAILED), answered, answered)
+
+    def _failed(self, function: _Function, told: str, reason: str) -> Any:
+        """The function's failure, which is not the guest's fault."""
+        self._log(function, reason)
+        return self._answer(function, _FAILED, told, reason)
+
+    def _log(self, function: _Function, reason: str) -> None:
+        """A line for the operator."""
+        if reason not in self._explained:
+            name, context = function.signature.name, self._call.request.context
+            _log.warning(
+                "provider_failed",
+                provider=self._provider.name,
+                function=name,
+                reason=reason,
+                tenant=context.tenant_id,
+                request_id=context.request_id,
+            )
 
     def _answer(self, function: _Function, cases: tuple[str, ...], told: str, reason: str) -> Any:
         """The function's own refusal or failure; the author reads the reason in the debug stream."""
-        name = f"{self._provider.name}.{function.signature.name}"
         if reason not in self._explained:
             self._explained.add(reason)
-            self._call.recorder.record("warn", "system", f"{name}: {reason}")
+            message = f"{self._provider.name}.{function.signature.name}: {reason}"
+            self._call.recorder.record("warn", "system", message)
         return told_answer(function.signature, cases, f"{self._provider.name}: {told}")
 
 

@@ -7,11 +7,14 @@ printed also when a later bench fails.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
+import os
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +25,8 @@ from deploy.local.stack import Options
 from tests.bench import assets, bodies, execute, fairness, path, sandbox, scale
 from tests.bench.progress import say
 from tests.bench.rows import Row, encoded, show, write
+from tests.soak import processes
+from tests.soak.processes import Process
 
 BENCHES: Final[dict[str, Callable[[Stack, Path], list[Row]]]] = {
     "sandbox": sandbox.run,
@@ -37,16 +42,29 @@ KEPT: Final = Path(".local/bench")
 
 def measured(names: list[str], rows: list[Row]) -> None:
     """Start a stack on random ports, run the benches, add to `rows` what each of them found."""
+    seen: frozenset[Process] = frozenset()
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         try:
             say("starting a stack")
             with background.attached(Options(directory=Path(directory), random_ports=True)) as stack:
-                for name in names:
-                    began = time.monotonic()
-                    rows += BENCHES[name](stack, KEPT)
-                    say(f"{name}: done in {time.monotonic() - began:.0f} s")
+                try:
+                    for name in names:
+                        began = time.monotonic()
+                        rows += BENCHES[name](stack, KEPT)
+                        say(f"{name}: done in {time.monotonic() - began:.0f} s")
+                finally:
+                    seen = processes.read(stack.pids["runner"], 0).processes
         finally:
             commands.reset(Path(directory), Progress(sys.stderr))
+            end(seen)
+
+
+def end(seen: Iterable[Process]) -> None:
+    """Kill what is left of these processes, and say so: none of them should outlive its stack."""
+    for pid in asyncio.run(processes.left(seen)):
+        say(f"process {pid} of the runner outlived the stack; it is killed")
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def main() -> None:

@@ -61,3 +61,20 @@ def test_the_refusal_of_an_unknown_scope_names_all_scopes() -> None:
     with pytest.raises(InvalidRequest) as refused:
         parse("region:eu")
     assert all(scope in refused.value.detail for scope in SCOPES)
+
+
+def test_who_reads_the_feed_obeys_a_brake_for_a_service_it_was_not_told_of() -> None:
+    brake = parse("capability:cap:crm.read")
+    assert brake.stops(
+        CallFacts(
+            tenant_id="a", install_id="i", version_id="v", content_hash="h", capabilities=frozenset({"cap:crm.read"})
+        )
+    )
+
+
+def test_who_pulls_a_brake_may_name_known_capabilities_only() -> None:
+    known = frozenset({"cap:http.fetch"})
+    assert parse("capability:cap:http.fetch", known).name == "cap:http.fetch"
+    assert parse("tenant:acme", known).name == "acme"
+    with pytest.raises(InvalidRequest):
+        parse("capability:cap:http.fetsh", known)

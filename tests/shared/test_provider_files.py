@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shared.capabilities import INTERFACES, KNOWN
 from shared.limits import PROVIDER_FILE_MAX_BYTES, PROVIDER_FUNCTIONS_MAX_COUNT, PROVIDERS_MAX_COUNT, WIT_TYPE_MAX_DEPTH
 from shared.provider import Denial
-from shared.provider_files import ProviderFormatError, read_providers, shipped
+from shared.provider_files import SHIPPED, ProviderFormatError, read_providers, shipped
 from shared.wit_json import FieldCase
 from shared.wit_parser import load_world
 from shared.wit_types import Record
@@ -111,6 +111,14 @@ def test_what_is_granted_is_found_by_capability(tmp_path: Path) -> None:
     assert found is not None
     assert found.name == "crm"
     assert providers.of_capability("cap:http.fetch") is None
+
+
+def test_the_example_of_the_readme_is_one(tmp_path: Path) -> None:
+    readme = (SHIPPED / "README.md").read_text(encoding="utf-8")
+    (toml,), (wit,) = (
+        re.findall(rf"^```{kind}\n(.*?)^```", readme, re.MULTILINE | re.DOTALL) for kind in ("toml", "wit")
+    )
+    assert read_providers(str(provider_files(tmp_path, toml=toml, wit=wit))).interfaces["crm"] == "cap:crm.read"
 
 
 # ---- what is refused ----------------------------------------------------------------------------------------

@@ -103,8 +103,10 @@ def manifest(name: str, version: str = "1.0.0", **more: Any) -> dict[str, Any]:
     return {"name": name, "publisher": "local", "version": version, "runtime": "wasm-component@1", **more}
 
 
-def packed(directory: Path, described: dict[str, Any], component: bytes | None) -> tuple[bytes, BundleDigest]:
-    """A bundle with one manifest, perhaps a component, and a page."""
+def packed(
+    directory: Path, described: dict[str, Any], component: bytes | None, *, known: frozenset[str] | None = None
+) -> tuple[bytes, BundleDigest]:
+    """A bundle with one manifest, perhaps a component, and a page; `known` are capabilities it may ask for."""
     tree = directory / described["name"]
     (tree / "ui").mkdir(parents=True, exist_ok=True)
     (tree / "manifest.json").write_bytes(msgspec.json.encode(described))
@@ -113,7 +115,7 @@ def packed(directory: Path, described: dict[str, Any], component: bytes | None) 
         (tree / "dist").mkdir(exist_ok=True)
         (tree / "dist" / "main.wasm").write_bytes(component)
     out = directory / f"{described['name']}.tar.zst"
-    digest = write_bundle(tree, out)
+    digest = write_bundle(tree, out, known=known)
     return out.read_bytes(), digest
 
 

@@ -26,6 +26,7 @@ from tests.system.provider_keepers import (
     Platform,
     component,
     installed,
+    offer_to_everyone,
     platform_with_host_application,
     publish,
 )
@@ -125,24 +126,18 @@ def components(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> 
 async def versions(
     people: dict[str, Visitor],
     components: dict[str, bytes],
-    platform: Platform,
+    stack: Stack,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, dict[str, Any]]:
     """Each guest's version in the registry, published through a gateway and a compiler that know the services."""
     folder = tmp_path_factory.mktemp("published")
     found: dict[str, dict[str, Any]] = {}
-    before = os.environ.get("EXT_PROVIDERS_DIR")
-    os.environ["EXT_PROVIDERS_DIR"] = str(platform.providers)  # packing judges the manifest, too
-    try:
-        for engine, wasm in components.items():
-            answer = await publish(people["admin"], folder, engine, wasm)
-            assert answer.status == 200, answer.body
-            found[engine] = answer.json()
-            assert found[engine]["state"] == "ready", found[engine]
-    finally:
-        del os.environ["EXT_PROVIDERS_DIR"]
-        if before is not None:
-            os.environ["EXT_PROVIDERS_DIR"] = before
+    for engine, wasm in components.items():
+        answer = await publish(people["admin"], folder, engine, wasm)
+        assert answer.status == 200, answer.body
+        found[engine] = answer.json()
+        assert found[engine]["state"] == "ready", found[engine]
+    await offer_to_everyone(stack)
     return found
 
 
@@ -309,18 +304,15 @@ async def test_the_debug_stream_tells_the_author_why(
 # ---- when gateway, compiler and runner have not read the same -----------------------------------------------
 
 
-async def test_a_platform_without_the_services_rejects_the_version_with_its_reason(
-    stack: Stack, components: dict[str, bytes], platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_platform_without_a_service_rejects_who_asks_for_it_and_says_why(
+    stack: Stack, components: dict[str, bytes], tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("EXT_PROVIDERS_DIR", str(platform.providers))  # of who packs; the stack itself has none
-    async with visiting(stack, stack.tenant("globex").admin_token) as somebody:
-        answer = await publish(somebody, tmp_path, "quickjs", components["quickjs"] + b"\0\x02\x01x")
-    assert answer.status in (200, 202, 409), answer.body
-    if answer.status != 409:
-        reason = answer.json()["reason"]
-        assert answer.json()["state"] == "rejected"
-        assert reason["code"] == "manifest_invalid"
-        assert "known capability" in reason["message"]
+    async with visiting(stack, stack.tenant("acme").admin_token) as somebody:  # by way of the stack's own compiler
+        answer = await publish(somebody, tmp_path, "quickjs", components["quickjs"], "1.0.1")
+    assert answer.status == 200, answer.body
+    assert answer.json()["state"] == "rejected"
+    reason = answer.json()["reason"]
+    assert (reason["code"], reason["violations"][0]["code"]) == ("manifest_invalid", "capability_unknown")
 
 
 async def test_a_runner_that_lacks_a_granted_service_says_so(stack: Stack, granted: Any) -> None:

@@ -80,6 +80,7 @@ class Feed:
         self.revoked: set[str] = set()
         self.disabled: set[str] = set()
         self.brakes: list[Brake] = []
+        self.stale = False
 
     def is_revoked(self, version_id: str) -> bool:
         return version_id in self.revoked

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+import structlog
 
+from runner.capabilities import provider
 from runner.capabilities.capability import Capability
 from shared.limits import PROVIDER_REQUEST_MAX_BYTES
 from shared.provider_files import shipped
@@ -161,3 +163,22 @@ async def test_a_question_has_so_many_bytes_and_no_more(guest: Guest, host: Host
     host.acts.append(answering(b"null"))
     answer = await guest.call("clients", "get-client", "a" * (PROVIDER_REQUEST_MAX_BYTES - around + surplus))
     assert answer == ((True, None) if surplus <= 0 else (False, "invalid-input"))
+
+
+# ---- what the operator reads --------------------------------------------------------------------------------
+
+FOR_THE_OPERATOR = [(401, True), (500, True), (302, True), (400, False), (403, False), (404, False), (422, False)]
+
+
+@pytest.mark.parametrize(("status", "logged"), FOR_THE_OPERATOR)
+async def test_what_an_operator_could_change_is_one_line_of_the_log(
+    guest: Guest, host: HostApplication, monkeypatch: pytest.MonkeyPatch, status: int, logged: bool
+) -> None:
+    monkeypatch.setattr(provider, "_log", structlog.get_logger())  # one that the capture reaches
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(2):
+            host.acts.append(answering(b"a trace", status))
+            await guest.call("clients", "get-client", "c-1")
+    line = {"event": "provider_failed", "log_level": "warning", "provider": "clients", "function": "get-client"}
+    line |= {"reason": f"it answered {status}", "tenant": "acme", "request_id": "r-1"}
+    assert [found for found in lines if found["event"] == "provider_failed"] == ([line] if logged else [])

@@ -186,6 +186,26 @@ async def test_a_cancelled_call_leaves_no_process_behind(driver: Driver) -> None
     assert done(await driver.call()).status == 200
 
 
+async def test_a_sandbox_whose_answer_came_while_it_was_being_killed_is_not_used_again(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await driver.call()
+    (sandbox,) = [known for known in driver.pool._all if known.tenant == "acme"]
+    honest = frames.decode_from_sandbox
+
+    def late(body: bytes) -> frames.FromSandbox:
+        frame = honest(body)
+        if isinstance(frame, frames.Failed):
+            sandbox._kill_late()  # its timer fires in the same moment
+        return frame
+
+    monkeypatch.setattr(frames, "decode_from_sandbox", late)
+    assert failed(await driver.call("/loop", timeout_ms=100)).kind == "interrupt"
+    assert not sandbox.alive
+    assert done(await driver.call()).status == 200
+    assert sandbox not in driver.pool._all
+
+
 async def test_the_required_wall_stands_in_every_sandbox(driver: Driver) -> None:
     await driver.call()
     for sandbox in [known for known in driver.pool._all if known.tenant == "acme"]:
