@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from deploy.local.record import Extension, Stack
+from deploy.local.record import Extension
 from shared import wire
 from shared.limits import MIB
 from tests.soak import executions, processes
 from tests.soak.asking import Ask, Told
-from tests.soak.executions import SLOPE_FROM_CALLS, Bounds, Findings
+from tests.soak.executions import SLOPE_FROM_CALLS, Findings
 from tests.soak.expecting import KILLS_PER_1000, TIMEOUTS_PER_1000, TRAPS_PER_1000, Plan, answered_json, refused
 from tests.soak.processes import Reading
 
@@ -29,20 +27,6 @@ EXTENSIONS = [
 ]
 ASK = Ask(extension=EXTENSIONS[0], tenant="acme", path="/hello")
 USAGE = wire.Usage(duration_ms=1, cpu_ms=1, memory_peak_bytes=1, host_calls=3)
-
-
-@pytest.mark.system
-@pytest.mark.slow
-@pytest.mark.timeout(400, func_only=True)
-async def test_a_short_soak_is_right_and_leaves_nothing_behind(stack: Stack, tmp_path: Path) -> None:
-    said: list[str] = []
-    rows = await executions.run(stack, tmp_path, Bounds(CALLS), said.append, readings=3)
-    assert [(row.name, row.value) for row in rows if row.met is False] == [], said
-    values = {row.name.strip(): row.value for row in rows}
-    assert values["executions"] >= CALLS - executions.LOOPS
-    assert values["of kind kill: executions"] >= 1
-    assert values["of kind trap: executions"] >= TRAPS_PER_1000
-    assert values["of kind timeout: executions"] >= TIMEOUTS_PER_1000
 
 
 def test_every_thousand_calls_fail_as_often_as_they_must_and_the_same_seed_asks_the_same() -> None:
