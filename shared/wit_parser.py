@@ -221,8 +221,6 @@ class _Reader:
     def _interface(self, name: str) -> Interface:
         if name in self._done:
             return self._done[name]
-        if name not in self._sources or name in self._busy:
-            raise WitSyntaxError(f"interface {name!r} is not defined, or uses itself")
         self._busy.add(name)
         scope: dict[str, WitType] = {}
         functions: dict[str, Function] = {}
@@ -235,10 +233,13 @@ class _Reader:
                 else:
                     function = body.name({*functions, *scope})
                     functions[function] = _function(body, function, scope)
+        self._busy.remove(name)
         self._done[name] = Interface(name, scope, tuple(functions.values()))
         return self._done[name]
 
     def _use(self, body: _Tokens, scope: dict[str, WitType]) -> None:
+        if body.peek() in self._busy or body.peek() not in self._sources:
+            raise body.error("an interface that is defined and does not use this one")
         source = self._interface(body.next())
         body.expect(".")
         body.expect("{")

@@ -1,10 +1,14 @@
 """One place turns what is raised into an answer: our errors by their code, the router's by status, the rest as 500.
 
 A refusal keeps the connection only when the request was read to its end; otherwise it says `connection: close`, so
-that nobody sends the rest of a body that is not wanted.
+that nobody sends the rest of a body that is not wanted. What is on its way already is read and thrown away for a
+moment, since a socket closed over unread bytes resets the connection and takes the answer along (RFC 9112, 9.6).
 """
 
 from __future__ import annotations
+
+import asyncio
+import contextlib
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -13,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway import problem
 from gateway.middleware.request_id import note
 from shared.errors import Internal, InvalidRequest, MethodNotAllowed, NotFound, PlatformError
+from shared.limits import UNWANTED_BODY_MAX_BYTES, UNWANTED_BODY_MAX_MS
 
 _log = structlog.get_logger(__name__)
 
@@ -68,10 +73,23 @@ class _Exchange:
         body = problem.encode(error, scope["state"]["request_id"])
         headers = problem.headers(error, body)
         headers += [(name.lower().encode(), value.encode()) for name, value in (further or {}).items()]
-        if not self._read and _announces_body(scope):
+        unwanted = not self._read and _announces_body(scope)
+        if unwanted:
             headers.append((b"connection", b"close"))
         await self._send({"type": "http.response.start", "status": error.status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+        answer = b"" if scope["method"] == "HEAD" else body
+        await self._send({"type": "http.response.body", "body": answer, "more_body": unwanted})
+        if unwanted:
+            await self._throw_away()
+            await self._send({"type": "http.response.body"})
+
+    async def _throw_away(self) -> None:
+        """Read what the client still sends, within bounds; it has its answer already."""
+        left = UNWANTED_BODY_MAX_BYTES
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(UNWANTED_BODY_MAX_MS / 1000):
+                while not self._read and left > 0:
+                    left -= len((await self.receive()).get("body", b""))
 
 
 def _announces_body(scope: Scope) -> bool:

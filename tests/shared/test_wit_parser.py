@@ -113,8 +113,11 @@ def test_a_use_reaches_the_very_same_type() -> None:
     [
         ("interface a { resource r; }", "expected ':'"),
         ("interface a {\n  f: func(x: nothing);\n}", "a.wit:2: expected a known type"),
-        ("interface a { use b.{t}; }", "'b' is not defined"),
-        ("interface a { use a.{t}; }", "uses itself"),
+        (
+            "interface a { use b.{t}; }",
+            "a.wit:1: expected an interface that is defined and does not use this one, found 'b'",
+        ),
+        ("interface a { use a.{t}; }", "an interface that is defined and does not use this one, found 'a'"),
         ("interface a { f: func(", "expected more"),
         ("interface a { f: func() -> list<u8, u8>; }", "one type argument of list"),
         ("nonsense", "expected interface or world"),

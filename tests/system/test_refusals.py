@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -49,6 +51,20 @@ async def test_a_body_over_the_limit_is_refused(admin: Visitor) -> None:
     echo = "/api/ext/alga.samples.hello-quickjs/echo"
     answer = await admin.call("POST", echo, data=b"x" * (REQUEST_BODY_MAX_BYTES + 1))
     assert (answer.status, answer.code) == (413, "payload_too_large")
+
+
+async def test_a_client_that_sends_a_whole_body_before_it_reads_gets_its_refusal_too(stack: Stack) -> None:
+    at = urlsplit(stack.gateway_url)
+    body = b"x" * (REQUEST_BODY_MAX_BYTES + 1)
+    head = f"POST {HELLO} HTTP/1.1\r\nhost: {at.netloc}\r\ncontent-length: {len(body)}\r\n\r\n"
+    reader, writer = await asyncio.open_connection(at.hostname, at.port)
+    writer.write(head.encode() + body)
+    async with asyncio.timeout(30):
+        await writer.drain()
+        answer = await reader.read()  # to its end, which is one in good order and not a reset
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    writer.close()
+    await writer.wait_closed()
 
 
 async def test_no_credential_and_a_bad_one_have_their_codes(nobody: Visitor, stack: Stack) -> None:

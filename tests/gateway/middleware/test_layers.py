@@ -10,7 +10,7 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.middleware import request_id
+from gateway.middleware import problems
 from gateway.middleware.bodies import Bodies, Budget
 from gateway.middleware.heads import Heads
 from gateway.middleware.problems import Problems
@@ -78,12 +78,6 @@ async def test_an_id_that_could_do_harm_is_replaced(given: bytes) -> None:
 
 
 # ---- the line in the log ------------------------------------------------------------------------------------
-
-
-@pytest.fixture(autouse=True)
-def fresh_logger(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that `capture_logs` reaches: a logger keeps the configuration it was first used with."""
-    monkeypatch.setattr(request_id, "_log", structlog.get_logger())
 
 
 async def line_of(client: Client, method: str, path: str, headers: dict[str, str] | None = None) -> dict[str, object]:
@@ -174,6 +168,42 @@ async def test_a_refusal_before_the_body_closes_the_connection() -> None:
     assert unread.header("connection") == "close"
     without_body = await app(raising(Forbidden())).get("/")
     assert without_body.header("connection") is None
+
+
+async def test_what_a_refused_client_still_sends_is_read_so_that_its_answer_arrives() -> None:
+    sent: list[int] = []
+
+    async def parts() -> AsyncIterator[bytes]:
+        for number in range(5):
+            sent.append(number)
+            yield b"part"
+
+    answer = await app(raising(Forbidden())).request("POST", "/", headers={"content-length": "20"}, body=parts())
+    assert (answer.status, sent) == (403, [0, 1, 2, 3, 4])
+
+
+async def test_of_a_body_that_nobody_wants_only_so_much_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(problems, "UNWANTED_BODY_MAX_BYTES", 10)
+    sent: list[int] = []
+
+    async def parts() -> AsyncIterator[bytes]:
+        for number in range(9):
+            sent.append(number)
+            yield b"four"
+
+    await app(raising(Forbidden())).request("POST", "/", headers={"content-length": "36"}, body=parts())
+    assert sent == [0, 1, 2]
+
+
+async def test_a_client_that_keeps_its_refused_body_back_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(problems, "UNWANTED_BODY_MAX_MS", 1)
+
+    async def never() -> AsyncIterator[bytes]:
+        await asyncio.Event().wait()
+        yield b""
+
+    answer = await app(raising(Forbidden())).request("POST", "/", headers={"content-length": "20"}, body=never())
+    assert answer.status == 403
 
 
 async def test_a_head_request_gets_no_body() -> None:
