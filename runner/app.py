@@ -216,7 +216,7 @@ def _debug_settings(settings: RunnerSettings, worker: int) -> DebugSettings:
 
 
 def _pool(settings: RunnerSettings, engine: EngineOptions) -> SandboxPool:
-    offer = Offer(settings.providers.world, dict(settings.providers.interfaces))
+    offer = Offer(settings.providers.world, dict(settings.providers.interfaces), settings.runner_codec)
     return SandboxPool(_pool_options(settings), engine, offer)
 
 

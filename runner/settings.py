@@ -18,6 +18,7 @@ import msgspec
 
 from runner.cores import usable_cores
 from runner.egress.policy import EgressPolicy, NameServer, read_policy
+from runner.sandbox.offer import Codec
 from runner.variables import COMPILER_VARIABLES, LOCAL, RUNNER_VARIABLES, instance
 from shared import settings
 from shared.keys import PrivateKey, PublicKey
@@ -94,6 +95,7 @@ class RunnerSettings(StoreSettings, frozen=True, kw_only=True):
     runner_tls_certificate: Path | None
     runner_tls_key: Path | None
     runner_workers: int
+    runner_codec: Codec
     runner_instance: str
     runner_gateway_url: str
     runner_gateway_keys: tuple[PublicKey, ...]

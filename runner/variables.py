@@ -217,6 +217,12 @@ _LISTENERS: Final = (
     ),
     _var("RUNNER_TLS_CERTIFICATE", _optional(_path), "Path of the internal listener's certificate chain.", None),
     _var("RUNNER_TLS_KEY", _optional(_path), "Path of the internal listener's private key.", None),
+    _var(
+        "RUNNER_CODEC",
+        settings.choice("own", "library"),
+        "How values cross into guests; library is slower by 0.4 ms a call and the way out when the engine changes.",
+        "own",
+    ),
     _var("RUNNER_WORKERS", settings.integer(1, 256), "Worker processes; unset: one for each core.", 0),
     _var(
         "RUNNER_INSTANCE", instance, "Name of this instance in tokens (`runner:<instance>`); unset: the host name.", ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -52,7 +52,7 @@ class HostCalls:
         """One line from the guest or from its sandbox."""
         self._call.recorder.record(level, stream, message, truncated=truncated)
 
-    async def answer(self, interface: str, function: str, arguments: list[Any]) -> Any:
+    async def answer(self, interface: str, function: str, arguments: Sequence[Any]) -> Any:
         """The value of one host call, of the function's result type. Raises only `CancelledError`."""
         found = self._find(interface, function)
         if found is None:  # no honest sandbox asks for what the world does not have
@@ -69,7 +69,7 @@ class HostCalls:
         self._tell(interface, function, outcome, took_s)
         return value
 
-    async def _outcome(self, capability: Capability, signature: Function, arguments: list[Any]) -> tuple[str, Any]:
+    async def _outcome(self, capability: Capability, signature: Function, arguments: Sequence[Any]) -> tuple[str, Any]:
         """How the call went, in one word, and the value for the guest."""
         if capability.name not in self._granted or capability.open is None:
             reason = "not granted" if capability.name not in self._granted else "not offered by this runner"
@@ -114,7 +114,7 @@ class HostCalls:
         signature = next((known for known in described.functions if known.name == function), None)
         return None if signature is None else (capability, signature)
 
-    async def _ask(self, capability: Capability, function: str, arguments: list[Any]) -> Any:
+    async def _ask(self, capability: Capability, function: str, arguments: Sequence[Any]) -> Any:
         service = self._services.get(capability.interface)
         if service is None:
             if capability.open is None:

@@ -120,8 +120,8 @@ class FairQueue:
         waiter: Waiter = asyncio.get_running_loop().create_future()
         self._queues.setdefault(tenant, deque()).append(waiter)
         self.waiting += 1
-        self._wake()
         try:
+            self._wake()
             async with asyncio.timeout(deadline.remaining_s()):
                 await waiter
         except BaseException as error:

@@ -21,17 +21,22 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from shared.debug_event import Level, Stream
-from shared.limits import FRAME_MAX_BYTES
+from shared.limits import FRAME_MAX_BYTES, LIFTED_LIST_MAX_COUNT
 
 LENGTH: Final = struct.Struct("<I")
 
-Headers = list[tuple[str, str]]
+Headers = Annotated[list[tuple[str, str]], msgspec.Meta(max_length=LIFTED_LIST_MAX_COUNT)]
+"""Name and value; as many as may cross the boundary inside, since a frame of nothing else would be half a gigabyte."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 """A number that is written down elsewhere: whoever claims an absurd one must not be able to spoil a record."""
 
 Microseconds = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 """Processor time as the sandbox measured it; what the kernel says is held against it."""
+
+
+WALL_LAYERS_MAX_COUNT: Final = 64
+"""Far more than there are."""
 
 
 class Frame(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -87,7 +92,7 @@ class Ready(Frame, frozen=True, tag=10):
     """Sent once, after lockdown and warm-up. `wall` names each layer and how it went."""
 
     pid: int
-    wall: dict[str, str]
+    wall: Annotated[dict[str, str], msgspec.Meta(max_length=WALL_LAYERS_MAX_COUNT)]
 
 
 class Log(Frame, frozen=True, tag=11):
@@ -107,6 +112,15 @@ class HostCall(Frame, frozen=True, tag=12):
     interface: str
     function: str
     arguments: list[Any]
+
+
+class AskedHostCall(Frame, frozen=True, tag=12):
+    """`HostCall` as the parent reads it: the arguments stay bytes until the function tells their types."""
+
+    seq: int
+    interface: str
+    function: str
+    arguments: msgspec.Raw
 
 
 class Done(Frame, frozen=True, tag=13):
@@ -135,10 +149,11 @@ class Failed(Frame, frozen=True, tag=14):
 
 ToSandbox = Execute | Reply | Release | Trim
 FromSandbox = Ready | Log | HostCall | Done | Failed
+FromHostileSandbox = Ready | Log | AskedHostCall | Done | Failed
 
 _encoder: Final = msgspec.msgpack.Encoder()
 decode_to_sandbox: Final = msgspec.msgpack.Decoder(ToSandbox).decode
-decode_from_sandbox: Final = msgspec.msgpack.Decoder(FromSandbox).decode
+decode_from_sandbox: Final = msgspec.msgpack.Decoder(FromHostileSandbox).decode
 
 
 class FrameError(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import time
 from ctypes import addressof, c_void_p
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 from wasmtime import Engine, Store, WasiConfig, WasmtimeError
@@ -77,6 +77,14 @@ class Handler:
             layout.val_delete(addressof(answer))
 
 
+class Codec(Protocol):
+    """What calls a guest's handler, whichever way its values cross."""
+
+    def call(self, store: Store, function: Any, request: Any) -> Any:
+        """As `Handler.call`."""
+        ...
+
+
 class Failure(msgspec.Struct, frozen=True):
     """Why there is no answer."""
 
@@ -87,7 +95,7 @@ class Failure(msgspec.Struct, frozen=True):
 class GuestCall:
     """One execution. Use as a context manager: the store is dropped on exit, after the answer has left."""
 
-    def __init__(self, engine: Engine, linker: GuestLinker, handler: Handler, host: GuestHost, ticker: Ticker) -> None:
+    def __init__(self, engine: Engine, linker: GuestLinker, handler: Codec, host: GuestHost, ticker: Ticker) -> None:
         self._engine, self._linker, self._handler = engine, linker, handler
         self._host, self._ticker = host, ticker
         self._store: Store | None = None

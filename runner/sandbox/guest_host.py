@@ -80,7 +80,7 @@ class GuestHost:
     def refuse(self, interface: str, function: Function, reason: str) -> Any:
         """The answer to a call whose arguments are larger than may cross; said once for each interface."""
         self.host_calls += 1
-        frame, capability = self._frame, INTERFACES[interface]
+        frame, capability = self._frame, self._capabilities[interface]
         if frame is not None and capability not in self._granted:
             return self._denied(frame, interface, function, capability)
         if interface not in self._refused:

@@ -10,6 +10,8 @@ from wasmtime.component import Linker
 
 from runner.sandbox.guest_clock import GuestClock
 from runner.sandbox.host_function import Thunk, define, host_function
+from runner.sandbox.library_codec import expressible, library_function
+from runner.sandbox.offer import OWN, Codec
 from runner.sandbox.wasi import offer_wasi
 from shared.wit_types import Function, World
 
@@ -33,7 +35,8 @@ class GuestLinker:
         clock: what guests see of time; to be started with each store.
     """
 
-    def __init__(self, engine: Engine, world: World, host: Host) -> None:
+    def __init__(self, engine: Engine, world: World, host: Host, codec: Codec = OWN) -> None:
+        self._codec = codec
         self.linker = Linker(engine)
         self.clock = GuestClock()
         self._thunks: list[Any] = offer_wasi(self.linker, self.clock)
@@ -44,6 +47,9 @@ class GuestLinker:
                         self._add(instance, name, function, host)
 
     def _add(self, instance: Any, interface: str, function: Function, host: Host) -> None:
+        if self._codec != OWN and expressible(function):
+            instance.add_func(function.name, library_function(interface, function, host.call, host.refuse))
+            return
         thunk = Thunk(host_function(interface, function, host.call, host.refuse))
         self._thunks.append(thunk)
         if not define(instance, function.name, thunk):

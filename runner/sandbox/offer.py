@@ -9,12 +9,18 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from typing import Final, Literal
 
 import msgspec
 
 from shared.capabilities import INTERFACES
 from shared.wit_parser import load_world
 from shared.wit_types import World
+
+Codec = Literal["own", "library"]
+"""How values cross the boundary: by `runner.sandbox.codec` or by `runner.sandbox.library_codec`."""
+
+OWN: Final = "own"
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -23,10 +29,12 @@ class Offer(msgspec.Struct, frozen=True):
     Attributes:
         world: the interfaces with their functions and types, and the exported handler.
         capabilities: interface → capability, for each import.
+        codec: how it is offered; `RUNNER_CODEC`.
     """
 
     world: World
     capabilities: dict[str, str]
+    codec: Codec = OWN
 
 
 def platform_offer() -> Offer:

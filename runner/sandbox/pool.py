@@ -21,6 +21,7 @@ import msgspec
 import structlog
 
 from runner.sandbox import frames
+from runner.sandbox.arguments import Arguments
 from runner.sandbox.engine import EngineOptions
 from runner.sandbox.hardening import REQUIRED
 from runner.sandbox.offer import Offer, platform_offer
@@ -86,6 +87,7 @@ class SandboxPool:
         self._options = options
         self._engine = engine
         self._offer = platform_offer() if offer is None else offer
+        self._arguments = Arguments(self._offer.world.interfaces)
         self._zygote: ZygoteProcess | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._mapped: OrderedDict[str, None] = OrderedDict()
@@ -334,7 +336,7 @@ class SandboxPool:
         zygote = self._running_zygote()
         components = frozenset(self._mapped)
         forked = await zygote.fork()
-        sandbox = Sandbox(forked, zygote, components)
+        sandbox = Sandbox(forked, zygote, components, self._arguments)
         self._all.add(sandbox)
         sandbox.on_closed = self._closed
         try:

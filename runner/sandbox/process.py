@@ -10,13 +10,14 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
 
 from runner.meter import Meter
 from runner.sandbox import frames
+from runner.sandbox.arguments import Arguments, ArgumentsError
 from runner.sandbox.cpu_time import process_cpu_us
 from runner.sandbox.zygote_client import ForkedSandbox, ZygoteProcess
 from shared.deadline import Deadline
@@ -47,7 +48,7 @@ class Calls(Protocol):
         """Take one line."""
         ...
 
-    async def answer(self, interface: str, function: str, arguments: list[Any]) -> Any:
+    async def answer(self, interface: str, function: str, arguments: Sequence[Any]) -> Any:
         """The value for one host call; never raises."""
         ...
 
@@ -96,7 +97,9 @@ class Outcome(msgspec.Struct, frozen=True):
 class Sandbox(asyncio.Protocol):
     """One process; bound to one tenant by the pool, runs one execution at a time."""
 
-    def __init__(self, forked: ForkedSandbox, zygote: ZygoteProcess, components: frozenset[str]) -> None:
+    def __init__(
+        self, forked: ForkedSandbox, zygote: ZygoteProcess, components: frozenset[str], arguments: Arguments
+    ) -> None:
         self.pid = forked.pid
         self.components = components
         self.tenant: str | None = None
@@ -105,6 +108,7 @@ class Sandbox(asyncio.Protocol):
         self.wall: dict[str, str] = {}
         self._pidfd = forked.pidfd
         self._zygote = zygote
+        self._arguments = arguments
         self._loop = asyncio.get_running_loop()
         self._reader = frames.FrameReader()
         self._transport: asyncio.Transport | None = None
@@ -239,7 +243,7 @@ class Sandbox(asyncio.Protocol):
         try:
             for body in self._reader.feed(data):
                 self._take(frames.decode_from_sandbox(body))
-        except (frames.FrameError, msgspec.MsgspecError) as error:
+        except (frames.FrameError, ArgumentsError, msgspec.MsgspecError) as error:
             self._break(f"not a frame: {error}")
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio.Protocol's signature
@@ -254,7 +258,7 @@ class Sandbox(asyncio.Protocol):
         if self.on_closed is not None:
             self.on_closed(self)
 
-    def _take(self, frame: frames.FromSandbox) -> None:
+    def _take(self, frame: frames.FromHostileSandbox) -> None:
         if isinstance(frame, frames.Ready):
             if self._ready.done():
                 self._break("ready twice")
@@ -266,7 +270,7 @@ class Sandbox(asyncio.Protocol):
             self._break("a frame out of turn")
         elif isinstance(frame, frames.Log):
             self._take_log(frame)
-        elif isinstance(frame, frames.HostCall):
+        elif isinstance(frame, frames.AskedHostCall):
             self._start_host_call(frame)
         elif self._host_call is not None:
             self._break("an answer while a host call waits")
@@ -288,15 +292,17 @@ class Sandbox(asyncio.Protocol):
         elif self._execution is not None:
             self._execution.log(frame.level, frame.stream, frame.message, frame.truncated)
 
-    def _start_host_call(self, frame: frames.HostCall) -> None:
+    def _start_host_call(self, frame: frames.AskedHostCall) -> None:
         if self._host_call is not None or self._execution is None:
             self._break("two host calls at once")
             return
-        self._host_call = self._loop.create_task(self._answer(self._execution, frame), name="host-call")
+        arguments = self._arguments.read(frame.interface, frame.function, frame.arguments)
+        answering = self._answer(self._execution, frame, arguments)
+        self._host_call = self._loop.create_task(answering, name="host-call")
         self._set_waiting(True)
 
-    async def _answer(self, calls: Calls, frame: frames.HostCall) -> None:
-        value = await calls.answer(frame.interface, frame.function, frame.arguments)
+    async def _answer(self, calls: Calls, frame: frames.AskedHostCall, arguments: tuple[Any, ...]) -> None:
+        value = await calls.answer(frame.interface, frame.function, arguments)
         self._host_call = None
         self._set_waiting(False)
         self._write(frames.Reply(frame.seq, value))

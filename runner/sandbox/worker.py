@@ -18,8 +18,9 @@ from runner.sandbox.channel import Channel
 from runner.sandbox.guest import GuestCall, Handler, LoadedComponent
 from runner.sandbox.guest_host import GuestHost
 from runner.sandbox.hardening import Wall
+from runner.sandbox.library_codec import LibraryHandler
 from runner.sandbox.linking import GuestLinker, Host
-from runner.sandbox.offer import Offer
+from runner.sandbox.offer import OWN, Offer
 from runner.sandbox.ticker import Ticker
 from shared.wit_types import Function
 
@@ -56,8 +57,9 @@ class Inherited:
         self.engine = engine
         self.slot = HostSlot()
         self.capabilities = offer.capabilities
-        self.linker = GuestLinker(engine, offer.world, self.slot)
-        self.handler = Handler(offer.world.exports[0])
+        self.linker = GuestLinker(engine, offer.world, self.slot, offer.codec)
+        (export,) = offer.world.exports
+        self.handler = Handler(export) if offer.codec == OWN else LibraryHandler(export)
         self.selftest = selftest
         self.pool = pool
         self.components: dict[str, LoadedComponent] = {}

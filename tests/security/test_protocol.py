@@ -18,11 +18,19 @@ import pytest
 import pytest_asyncio
 
 from runner.sandbox import frames
+from runner.sandbox.arguments import Arguments
 from runner.sandbox.control import Died as DeathNotice
 from runner.sandbox.process import Died, Sandbox
 from runner.sandbox.zygote_client import ForkedSandbox
 from shared.deadline import Deadline
-from shared.limits import FRAME_MAX_BYTES, LOG_EVENT_MAX_BYTES, LOG_EXECUTION_MAX_BYTES, LOG_EXECUTION_MAX_COUNT
+from shared.limits import (
+    FRAME_MAX_BYTES,
+    LIFTED_LIST_MAX_COUNT,
+    LOG_EVENT_MAX_BYTES,
+    LOG_EXECUTION_MAX_BYTES,
+    LOG_EXECUTION_MAX_COUNT,
+)
+from shared.wit_parser import load_world
 from tests.runner.sandbox.driving import Recorded
 
 SEQ = 7
@@ -100,7 +108,7 @@ async def taken() -> AsyncIterator[Taken]:
     theirs.setblocking(False)
     process = subprocess.Popen(["sleep", "60"], stdin=subprocess.DEVNULL, pass_fds=[ours.fileno()])
     forked = ForkedSandbox(process.pid, os.pidfd_open(process.pid), theirs)
-    sandbox = Sandbox(forked, Reaper(process), frozenset())  # type: ignore[arg-type]  # all of a zygote that is used
+    sandbox = Sandbox(forked, Reaper(process), frozenset(), Arguments(load_world().interfaces))  # type: ignore[arg-type]
     await asyncio.get_running_loop().create_unix_connection(lambda: sandbox, sock=theirs)
     try:
         found = Taken(process, sandbox, ours)
@@ -126,6 +134,9 @@ def array(*items: object) -> bytes:
 
 
 ASKED = frames.HostCall(SEQ, "storage", "get", ["a", "b"])
+PAIRS = [("", "")] * (LIFTED_LIST_MAX_COUNT + 1)
+MANY_HEADERS = array(12, SEQ, "http", "fetch", [["GET", "https://a.example/", PAIRS, None]])
+MANY_HEADERS_BACK = array(13, SEQ, 200, PAIRS, None, 0, 0)
 DONE = frames.Done(seq=SEQ, status=200, headers=[], body=b"", cpu_us=0, host_calls=0)
 
 
@@ -141,6 +152,12 @@ DONE = frames.Done(seq=SEQ, status=200, headers=[], body=b"", cpu_us=0, host_cal
         ("a length above the limit", [frames.LENGTH.pack(FRAME_MAX_BYTES + 1)], "not a frame"),
         ("a length of all ones", [b"\xff\xff\xff\xff"], "not a frame"),
         ("a nesting without end", [frames.LENGTH.pack(200_000) + b"\x91" * 200_000], "not a frame"),
+        ("a question nobody answers", [array(12, SEQ, "storage", "drop-all", [])], "not a frame"),
+        ("a question with too few words", [array(12, SEQ, "storage", "get", ["a"])], "not a frame"),
+        ("a question with a word of another type", [array(12, SEQ, "storage", "get", ["a", 1])], "not a frame"),
+        ("a question made of lists within lists", [array(12, SEQ, "storage", "get", ["a", [[[[]]]]])], "not a frame"),
+        ("a list longer than may cross", [MANY_HEADERS], "not a frame"),
+        ("an answer of more headers than may cross", [MANY_HEADERS_BACK], "not a frame"),
         ("another call's number", [msgspec.structs.replace(DONE, seq=SEQ - 1)], "out of turn"),
         ("ready a second time", [frames.Ready(1, {})], "ready twice"),
         ("two questions at once", [ASKED, ASKED], "two host calls at once"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from wasmtime.component import Component
 from runner.meter import Meter
 from runner.sandbox import frames
 from runner.sandbox.engine import EngineOptions, make_engine
+from runner.sandbox.offer import Offer
 from runner.sandbox.pool import PoolOptions, SandboxPool
 from runner.sandbox.process import Outcome
 from shared.deadline import Deadline
@@ -54,8 +55,8 @@ class Recorded:
     def log(self, level: str, stream: str, message: str, truncated: bool) -> None:
         self.lines.append((level, stream, message))
 
-    async def answer(self, interface: str, function: str, arguments: list[Any]) -> Any:
-        self.asked.append((interface, function, arguments))
+    async def answer(self, interface: str, function: str, arguments: Sequence[Any]) -> Any:
+        self.asked.append((interface, function, list(arguments)))
         if self.gate is not None:
             await self.gate.wait()
         return self.reply()
@@ -113,8 +114,8 @@ class Driver:
 class running_pool:  # noqa: N801 - reads as a verb where it is used
     """`async with running_pool(options) as pool`."""
 
-    def __init__(self, options: PoolOptions) -> None:
-        self._pool = SandboxPool(options, EngineOptions())
+    def __init__(self, options: PoolOptions, offer: Offer | None = None) -> None:
+        self._pool = SandboxPool(options, EngineOptions(), offer)
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> SandboxPool:

@@ -61,7 +61,7 @@ def test_each_frame_is_read_in_its_direction_and_refused_in_the_other(
         if inward
         else (frames.decode_from_sandbox, frames.decode_to_sandbox)
     )
-    assert type(read(body)) is type(frame)
+    assert type(read(body)).__struct_config__.tag == type(frame).__struct_config__.tag
     with pytest.raises(msgspec.ValidationError):
         refuse(body)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ def built(folder: Path, engine: str, source: str) -> Path:
     return build_guest(project, folder / f"{engine}-tree", wit=WIT, log=lambda _line: None)
 
 
-def host_answer(interface: str, function: str, arguments: list[Any]) -> Any:
+def host_answer(interface: str, function: str, arguments: Sequence[Any]) -> Any:
     """What the host of these tests says, as the sandbox's protocol has it: results are pairs of success and value."""
     answers: dict[tuple[str, str], Callable[[], Any]] = {
         ("secrets", "get"): lambda: (False, "expired"),
@@ -78,7 +78,7 @@ def _echoed(method: str, url: str, headers: list[Any], body: bytes | None) -> An
 class Answering(Recorded):
     """Takes log lines and answers as `host_answer` does."""
 
-    async def answer(self, interface: str, function: str, arguments: list[Any]) -> Any:
+    async def answer(self, interface: str, function: str, arguments: Sequence[Any]) -> Any:
         self.asked.append((interface, function, arguments))
         return host_answer(interface, function, arguments)
 
