@@ -158,8 +158,7 @@ class ExecutionLog:
     async def _commit_openings(self, batch: list[Execution]) -> None:
         """Commit the rows of `batch` and wake who waits for them; one by one when the database refuses the batch."""
         try:
-            async with self._store.platform() as tx:
-                started_at = await executions.open_rows(tx, [execution.opening for execution in batch])
+            started_at = await executions.open_rows(self._store, [execution.opening for execution in batch])
         except AccessPolicyUnavailable as error:
             for execution in batch:
                 _fail(execution, error)

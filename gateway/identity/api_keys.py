@@ -63,8 +63,7 @@ class ApiKeys:
         shape = _SHAPE.fullmatch(text)
         if shape is None:
             raise InvalidSession
-        async with self._store.platform() as tx:
-            row = await api_keys.find(tx, shape[1])
+        row = await api_keys.find(self._store, shape[1])
         matches = hmac.compare_digest(row.secret_sha256 if row else _UNKNOWN, _digest(shape[2]))
         if row is None or not matches or row.revoked_at is not None:
             raise InvalidSession

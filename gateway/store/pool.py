@@ -3,7 +3,8 @@
 `tenant(id)` opens a transaction in which row-level security shows that tenant's rows and nobody else's;
 `platform()` one of the login that may cross tenants, verb by verb (`gateway/store/platform`). Both end with the
 block: committed when it returns, rolled back when it raises or is cancelled. `ask(id, …)` is a tenant's transaction of
-a single statement, sent together with its settings: one exchange instead of four, for what a running guest waits for.
+a single statement, sent together with its settings: one exchange instead of four, for what a running guest waits for;
+`ask_platform(…)` the same for the other login.
 
 Nothing here waits without a bound: for a connection (then 503), for a statement (the server is asked to stop it)
 and for the whole transaction (its socket is cut, so that even a stopped server holds nobody). Whatever the database
@@ -16,7 +17,7 @@ import asyncio
 import os
 import select
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, LiteralString, TypeVar
 
@@ -103,6 +104,12 @@ class Database:
         if not tenant_id:
             raise ValueError("a tenant transaction needs a tenant")
         return await heeding(_ask(self._app, tenant_id, statement, parameters, kind))
+
+    async def ask_platform(
+        self, statement: LiteralString | bytes, parameters: Mapping[str, Any] | Sequence[Any], kind: type[Row]
+    ) -> list[Row]:
+        """As `ask`, by the cross-tenant login: for what every call of a guest waits for before its tenant is known."""
+        return await heeding(_ask(self._platform, "", statement, parameters, kind))
 
     @asynccontextmanager
     async def platform(self) -> AsyncIterator[Tx]:
@@ -214,8 +221,8 @@ async def _transaction(pool: AsyncConnectionPool[Tx], tenant_id: str) -> AsyncIt
 async def _ask(
     pool: AsyncConnectionPool[Tx],
     tenant_id: str,
-    statement: LiteralString,
-    parameters: Mapping[str, Any],
+    statement: LiteralString | bytes,
+    parameters: Mapping[str, Any] | Sequence[Any],
     kind: type[Row],
 ) -> list[Row]:
     try:

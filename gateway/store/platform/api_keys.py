@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 import msgspec
-from psycopg.rows import class_row
 
-from gateway.store.pool import Tx
+from gateway.store.pool import Database, Tx
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,16 +22,16 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     used_long_ago: bool
 
 
-async def find(tx: Tx, key_id: str) -> ApiKey | None:
-    """The key with this id, whatever its state."""
-    async with tx.cursor(row_factory=class_row(ApiKey)) as cursor:
-        await cursor.execute(
-            """select id, tenant_id, name, secret_sha256, permissions, expires_at, revoked_at,
-                      coalesce(last_used_at < now() - interval '1 minute', true) as used_long_ago
-                 from api_key where id = %s""",
-            (key_id,),
-        )
-        return await cursor.fetchone()
+async def find(store: Database, key_id: str) -> ApiKey | None:
+    """The key with this id, whatever its state; in one exchange, since every call with a key waits for it."""
+    found = await store.ask_platform(
+        """select id, tenant_id, name, secret_sha256, permissions, expires_at, revoked_at,
+                  coalesce(last_used_at < now() - interval '1 minute', true) as used_long_ago
+             from api_key where id = %s""",
+        (key_id,),
+        ApiKey,
+    )
+    return found[0] if found else None
 
 
 async def touch(tx: Tx, key_id: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 import psycopg
 
-from gateway.store.pool import Tx
+from gateway.store.pool import Database, Tx
 
 Refused = psycopg.Error
 """The database was reached and did not take a row: not a fault of the connection (the pool turns those into 503)."""
@@ -132,12 +132,20 @@ where e.id = dead.id and e.started_at = dead.started_at
 """
 
 
-async def open_rows(tx: Tx, rows: Sequence[Opening]) -> datetime:
-    """Insert opening rows (at least one); the one time they all started, which with the id finds a row again."""
-    cursor = await tx.execute(_OPEN, [*_pivot(rows, _OPENING), [row.timeout_ms for row in rows]])
-    (started_at,) = await cursor.fetchone() or (None,)
-    assert isinstance(started_at, datetime)
-    return started_at
+class Started(msgspec.Struct, frozen=True):
+    """When a batch of rows was opened."""
+
+    started_at: datetime
+
+
+async def open_rows(store: Database, rows: Sequence[Opening]) -> datetime:
+    """Commit opening rows (at least one), in one exchange, since every call waits for it.
+
+    Returns:
+        The one time they all started, which with the id finds a row again.
+    """
+    found = await store.ask_platform(_OPEN, [*_pivot(rows, _OPENING), [row.timeout_ms for row in rows]], Started)
+    return found[0].started_at
 
 
 async def close_rows(tx: Tx, rows: Sequence[tuple[str, datetime, Closing]]) -> int:

@@ -76,13 +76,20 @@ class Faulty:
 
     @asynccontextmanager
     async def platform(self) -> AsyncIterator[Tx]:
+        await self._enter()
+        async with self._store.platform() as tx:
+            yield tx
+
+    async def ask_platform(self, *asked: Any) -> list[Any]:
+        await self._enter()
+        return await self._store.ask_platform(*asked)
+
+    async def _enter(self) -> None:
         self.transactions += 1
         self.entered.set()
         await self.gate.wait()
         if self.away:
             raise AccessPolicyUnavailable("away")
-        async with self._store.platform() as tx:
-            yield tx
 
 
 @asynccontextmanager

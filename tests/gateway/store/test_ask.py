@@ -56,6 +56,17 @@ async def test_it_is_one_exchange_with_the_server_first_and_prepared(database: D
         assert tap.exchanges - before == 4  # what it would be otherwise
 
 
+async def test_the_cross_tenant_login_asks_in_one_exchange_as_well_and_has_no_tenant(database: DatabaseUrls) -> None:
+    async with tapped(database.platform) as tap, open_database(database.app, tap.url, database.app) as store:
+        for _ in range(12):
+            before = tap.exchanges
+            (row,) = await store.ask_platform("select app_tenant() as found", (), Row)
+            assert (row.found, tap.exchanges - before) == (None, 1)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            await store.ask_platform(NAMES.encode(), (), Name)
+        assert await store.ask_platform("select %s::text as name", ["still there"], Name) == [Name("still there")]
+
+
 async def test_what_it_writes_is_committed(store: Database) -> None:
     insert = "insert into publisher (name, owner_account) values (%(name)s, 'acme') returning name"
     assert await store.ask("acme", insert, {"name": "mine"}, Name) == [Name("mine")]
