@@ -140,7 +140,9 @@ class Executor:
         secrets = ExecutionSecrets.of(request, self._keyring, recorder)
         secrets.check(granted)
         calls = HostCalls(self._world, granted, Call(request, deadline, recorder, tally.meter, secrets), self._table)
-        with self._running.enter(_facts(context, granted)) as running:
+        facts = _facts(context, granted)
+        await self._running.hear_again(facts, deadline)
+        with self._running.enter(facts) as running:
             component, tally.cold = await self._prepare(request, running, deadline)
             memory_bytes = min(request.limits.memory_mb or MEMORY_DEFAULT_MB, MEMORY_MAX_MB) * MIB
             tally.queue()

@@ -60,6 +60,10 @@ class State(Protocol):
         """Whether the feed has been silent for longer than it may."""
         ...
 
+    async def again(self) -> None:
+        """Read the feed now; the answers are new afterwards, or what they were when the gateway is silent."""
+        ...
+
 
 class RunningCall:
     """One call under way; `started` says whether its guest may have run."""
@@ -106,6 +110,16 @@ class RunningCalls:
         self._of_install: defaultdict[str, set[RunningCall]] = defaultdict(set)
         self._of_version: defaultdict[str, set[RunningCall]] = defaultdict(set)
         self._verifying: set[asyncio.Task[None]] = set()
+
+    async def hear_again(self, facts: CallFacts, deadline: Deadline) -> None:
+        """Have the feed read when what it said last would refuse a call for something that can be undone.
+
+        The gateway sends no call that it would refuse, so it was probably enabled or released a moment ago.
+        """
+        if self._state.install_disabled(facts.install_id) or self._state.braked(facts):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(deadline.remaining_s()):
+                    await self._state.again()
 
     @contextlib.contextmanager
     def enter(self, facts: CallFacts) -> Iterator[RunningCall]:

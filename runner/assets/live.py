@@ -34,6 +34,9 @@ class Feed(Protocol):
     def ui_gone(self, subject: str) -> bool:
         """Named as gone."""
 
+    async def again(self) -> None:
+        """Read what is new now."""
+
     def silent_s(self) -> float:
         """Seconds since the gateway last answered."""
 
@@ -80,6 +83,8 @@ class LiveUis:
             BundleUnavailable: it cannot be known right now.
         """
         subject = f"{extension}/{content_hash}"
+        if self._feed.ui_gone(subject) and self._may_ask():
+            await self._feed.again()  # installed anew a moment ago, perhaps
         if self._feed.ui_gone(subject):
             raise NotFound(NOT_LIVE)
         remembered = self._seen.get(subject)

@@ -4,7 +4,8 @@ An entry acts as soon as it is read: new calls are refused from the sets below, 
 asset listener) stop what already runs. Entries are monotonic; an answer that ends before what was already seen means
 another database, so everything is read again from the start. Nothing revoked is ever forgotten.
 
-While the gateway is silent the last known state holds. `silent_s` and `stale` say for how long; `EXT_STALE_MODE` and
+A word that ends something acts within a poll; one that takes it back acts at once, since who is about to refuse a call
+for it asks `again` first. While the gateway is silent the last known state holds. `silent_s` and `stale` say for how long; `EXT_STALE_MODE` and
 the asset listener decide what that means.
 """
 
@@ -26,6 +27,7 @@ from shared.limits import STATE_POLL_S, STATE_SILENT_S
 from shared.wire import StateEntry, StateFeed
 
 ANSWER_MAX_MS: Final = 2_000  # a poll that takes longer is given up; the next one asks for the same entries
+AGAIN_MIN_S: Final = 0.05  # between two readings out of turn: no more than twenty a second, however many calls ask
 PAGES_MAX: Final = 1_000  # read at once before the loop takes a breath
 
 Listener = Callable[[StateEntry], None]
@@ -70,6 +72,10 @@ class StateFeedPoller:
         self._ui_gone: set[str] = set()
         self._listeners: list[Listener] = []
         self._alerted = False
+        self._reading = asyncio.Lock()
+        self._read_at_s = clock() - AGAIN_MIN_S
+        self._next: asyncio.Task[None] | None = None
+        self._readings: set[asyncio.Task[None]] = set()
         self.first = asyncio.Event()
         """Set when the whole feed was read once."""
 
@@ -116,12 +122,38 @@ class StateFeedPoller:
 
     async def run(self) -> NoReturn:
         """Poll until cancelled."""
-        while True:
-            await self.poll()
-            await asyncio.sleep(STATE_POLL_S)
+        try:
+            while True:
+                await self.poll()
+                await asyncio.sleep(STATE_POLL_S)
+        finally:
+            for reading in self._readings:
+                reading.cancel()
+
+    async def again(self) -> None:
+        """Read what is new now, for who would act on a word that may have been taken back since the last poll.
+
+        Whoever comes while a reading is under way shares the one after it, which began after they came.
+        """
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_task(self._read_next(), name="read the state feed again")
+            self._readings.add(self._next)
+            self._next.add_done_callback(self._readings.discard)
+        await asyncio.shield(self._next)
+
+    async def _read_next(self) -> None:
+        await asyncio.sleep(max(0.0, self._read_at_s + AGAIN_MIN_S - self._clock()))
+        async with self._reading:
+            self._next = None
+            await self._read()
 
     async def poll(self) -> bool:
         """Read everything new. Whether the gateway answered."""
+        async with self._reading:
+            return await self._read()
+
+    async def _read(self) -> bool:
+        self._read_at_s = self._clock()
         try:
             for _ in range(PAGES_MAX):
                 answer = await self._feed.state(self._after, Deadline.after_ms(ANSWER_MAX_MS))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from runner.api.execute import ExecuteDoor
@@ -81,6 +81,12 @@ class Feed:
         self.disabled: set[str] = set()
         self.brakes: list[Brake] = []
         self.stale = False
+        self.heard_again = 0
+        self.news: Callable[[], None] = lambda: None
+
+    async def again(self) -> None:
+        self.heard_again += 1
+        self.news()
 
     def is_revoked(self, version_id: str) -> bool:
         return version_id in self.revoked

@@ -93,6 +93,41 @@ async def test_a_running_call_ends_at_once_with_the_typed_error_and_what_it_used
     assert (status, answer.error.code, answer.error.started) == (403, "revoked", False)
 
 
+UNDONE = {name: stop for name, stop in STOPS.items() if name not in ("revoked version", "brake on the publisher")}
+
+
+@pytest.mark.parametrize("stop", UNDONE.values(), ids=UNDONE)
+async def test_a_call_is_not_refused_for_what_was_taken_back_since_the_last_poll(
+    runner: Runner, stop: Callable[[Feed], StateEntry]
+) -> None:
+    stop(runner.feed)
+    status, _ = await runner.call()
+    assert (status, runner.feed.heard_again) == (403, 1)
+
+    def take_back() -> None:
+        runner.feed.disabled.clear()
+        runner.feed.brakes.clear()
+
+    runner.feed.news = take_back
+    status, _ = await runner.call()
+    assert (status, runner.feed.heard_again) == (200, 2)
+    status, _ = await runner.call()
+    assert (status, runner.feed.heard_again) == (200, 2)  # nobody asks for what nothing speaks against
+
+
+async def test_a_feed_that_does_not_answer_keeps_no_call_beyond_its_deadline(runner: Runner) -> None:
+    disable(runner.feed)
+    held = asyncio.Event()
+
+    async def never() -> None:
+        await held.wait()
+
+    runner.feed.again = never  # type: ignore[method-assign]
+    status, answer = await runner.call(limits=wire.Limits(timeout_ms=100))
+    assert answer.error is not None
+    assert (status, answer.error.code) == (403, "revoked")
+
+
 async def test_what_a_killed_call_used_is_in_its_answer(runner: Runner) -> None:
     running = await looping(runner)
     (busy,) = [sandbox for sandbox in runner.pool._all if sandbox._result is not None]

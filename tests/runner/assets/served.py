@@ -61,6 +61,9 @@ class Installed:
     def ui_gone(self, subject: str) -> bool:
         return False
 
+    async def again(self) -> None:
+        return None
+
     def silent_s(self) -> float:
         return 0.0
 

@@ -26,6 +26,12 @@ class Feed:
         self.live: set[str] = set()
         self.gone: set[str] = set()
         self.silent = 0.0
+        self.heard_again = 0
+        self.back: set[str] = set()
+
+    async def again(self) -> None:
+        self.heard_again += 1
+        self.gone -= self.back
 
     def ui_live(self, subject: str) -> bool:
         return subject in self.live
@@ -180,6 +186,17 @@ async def test_what_the_feed_called_gone_is_never_served_stale(live: LiveUis, fe
     feed.silent = 60
     with pytest.raises(NotFound):
         await live.check(EXTENSION, digest())
+
+
+async def test_what_was_installed_anew_since_the_last_poll_is_served(live: LiveUis, feed: Feed):
+    subject = f"{EXTENSION}/{digest()}"
+    feed.gone.add(subject)
+    with pytest.raises(NotFound):
+        await live.check(EXTENSION, digest())
+    feed.back.add(subject)
+    feed.live.add(subject)
+    await live.check(EXTENSION, digest())
+    assert feed.heard_again == 2
 
 
 @pytest.mark.security

@@ -29,6 +29,7 @@ class Gateway:
         self.page = page
         self.away = False
         self.asked: list[int] = []
+        self.held: asyncio.Event | None = None
         self._numbers = itertools.count(1)
 
     def say(self, kind: StateKind, subject: str) -> None:
@@ -39,7 +40,10 @@ class Gateway:
         if self.away:
             raise GatewayError("away")
         found = tuple(entry for entry in self.entries if entry.seq > after)[: self.page]
-        return StateFeed(entries=found, last=found[-1].seq if found else max([0, *(e.seq for e in self.entries)]))
+        last = found[-1].seq if found else max([0, *(e.seq for e in self.entries)])
+        if self.held is not None:
+            await self.held.wait()
+        return StateFeed(entries=found, last=last)
 
 
 class Trust:
@@ -93,6 +97,52 @@ async def test_each_kind_of_entry_is_answered_for(poller: StateFeedPoller, gatew
     assert poller.brakes() == {"tenant:acme"}
     assert poller.ui_live("e1/h1")
     assert not poller.ui_live("e1/h2")
+
+
+async def test_who_asks_again_knows_what_was_taken_back_since_the_last_poll(poller: StateFeedPoller, gateway: Gateway):
+    gateway.say("disabled_install", "i1")
+    await poller.poll()
+    gateway.say("enabled_install", "i1")
+    assert poller.install_disabled("i1")
+    await poller.again()
+    assert not poller.install_disabled("i1")
+
+
+async def test_a_hundred_who_ask_again_share_one_reading_that_began_after_they_came(
+    poller: StateFeedPoller, gateway: Gateway
+):
+    await asyncio.gather(*(poller.again() for _ in range(100)))
+    assert len(gateway.asked) == 1
+    gateway.held = asyncio.Event()
+    polling = asyncio.create_task(poller.poll())  # its answer is from before what is said now
+    await until(lambda: len(gateway.asked) == 2)
+    gateway.say("brake", "all")
+    asking = [asyncio.create_task(poller.again()) for _ in range(3)]
+    gateway.held.set()
+    await asyncio.gather(polling, *asking)
+    assert poller.brakes() == {"all"}
+    assert len(gateway.asked) <= 5  # a page and its end, twice
+
+
+async def test_a_silent_gateway_leaves_the_last_word_in_force_when_asked_again(
+    poller: StateFeedPoller, gateway: Gateway
+):
+    gateway.say("disabled_install", "i1")
+    await poller.poll()
+    gateway.away = True
+    await poller.again()
+    assert poller.install_disabled("i1")
+
+
+async def test_a_poller_that_ends_leaves_nobody_reading(poller: StateFeedPoller, gateway: Gateway):
+    running = asyncio.create_task(poller.run())
+    await until(lambda: len(gateway.asked) == 1)
+    gateway.held = asyncio.Event()
+    asking = asyncio.create_task(poller.again())
+    await until(lambda: len(gateway.asked) == 2)
+    running.cancel()
+    await asyncio.wait([running, asking])
+    assert asking.cancelled()
 
 
 async def test_a_later_entry_takes_back_what_can_be_taken_back(poller: StateFeedPoller, gateway: Gateway):
