@@ -16,11 +16,31 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp
 
-from gateway.api import debug, ext, health, installs, internal, internal_storage, msp, registry, secrets, storage, ui
+from gateway.api import (
+    debug,
+    denied,
+    events,
+    ext,
+    health,
+    installs,
+    internal,
+    internal_events,
+    internal_scheduler,
+    internal_storage,
+    msp,
+    registry,
+    schedules,
+    secrets,
+    storage,
+    ui,
+)
+from gateway.audit.denials import open_denials
 from gateway.audit.log import open_execution_log
 from gateway.context import GatewayContext
 from gateway.debug.debugging import open_debugging
+from gateway.events.service import open_events
 from gateway.identity.authenticate import Identity
+from gateway.installs.denied import InstallDenied
 from gateway.installs.manage import Installs
 from gateway.installs.resolve import open_resolver
 from gateway.installs.secrets import InstallSecrets
@@ -32,10 +52,12 @@ from gateway.migrate import migrations
 from gateway.objects.client import open_objects
 from gateway.proxy.client import open_runner
 from gateway.proxy.compiler import open_compiler
+from gateway.proxy.unattended import Unattended
 from gateway.proxy.vault import open_sealer
 from gateway.registry.prepare import open_preparations
 from gateway.registry.publish import Publishing
 from gateway.registry.signatures import Signatures
+from gateway.schedules.service import open_schedules
 from gateway.settings import GatewaySettings
 from gateway.storage.records import Records
 from gateway.store.pool import open_database
@@ -66,7 +88,19 @@ async def open_gateway(settings: GatewaySettings, drain: asyncio.Event | None = 
         compiler = await stack.enter_async_context(open_compiler(settings))
         runner = await stack.enter_async_context(open_runner(settings, settings.signing_key, metrics))
         audit = await stack.enter_async_context(open_execution_log(store, settings, metrics))
+        denials = await stack.enter_async_context(open_denials(store, metrics))
         resolver = await stack.enter_async_context(open_resolver(store, settings))
+        unattended = Unattended(
+            resolver,
+            audit,
+            denials,
+            runner,
+            timeout_ms=settings.timeout_ms,
+            endpoint_policy=settings.endpoint_policy,
+        )
+        drain = drain or asyncio.Event()
+        events_of = await stack.enter_async_context(open_events(store, unattended, settings, metrics, drain))
+        scheduled = await stack.enter_async_context(open_schedules(store, unattended, metrics, drain))
         sealer = await stack.enter_async_context(open_sealer(settings))
         signatures = Signatures(trust, store)
         preparations = await stack.enter_async_context(
@@ -82,16 +116,21 @@ async def open_gateway(settings: GatewaySettings, drain: asyncio.Event | None = 
             trust=trust,
             gateway_key=settings.signing_key,
             runner=runner,
+            unattended=unattended,
             audit=audit,
+            denials=denials,
             resolver=resolver,
             publishing=Publishing(store, objects, signatures, preparations, limited=not settings.local),
             installs=Installs(store, signatures),
             secrets=InstallSecrets(store, sealer),
+            denied=InstallDenied(store, denials),
             records=Records(store),
+            schedules=scheduled,
+            events=events_of,
             debug=debugging,
             metrics=metrics,
             schema_version=len(migrations()),
-            drain=drain or asyncio.Event(),
+            drain=drain,
             log=structlog.get_logger("gateway"),
         )
 
@@ -104,9 +143,12 @@ def create_public_app(ctx: GatewayContext) -> ASGIApp:
             *registry.routes(ctx),
             *installs.routes(ctx),
             *secrets.routes(ctx),
+            *denied.routes(ctx),
+            *schedules.routes(ctx),
             *ext.routes(ctx),
             *ui.routes(ctx),
             *storage.routes(ctx),
+            *events.routes(ctx),
             *debug.routes(ctx),
             *msp.routes(ctx),
         ]
@@ -115,7 +157,15 @@ def create_public_app(ctx: GatewayContext) -> ASGIApp:
 
 def create_internal_app(ctx: GatewayContext) -> ASGIApp:
     """What runners and the cluster's monitoring reach."""
-    return _wrapped([*health.internal_routes(ctx), *internal.routes(ctx), *internal_storage.routes(ctx)])
+    return _wrapped(
+        [
+            *health.internal_routes(ctx),
+            *internal.routes(ctx),
+            *internal_storage.routes(ctx),
+            *internal_events.routes(ctx),
+            *internal_scheduler.routes(ctx),
+        ]
+    )
 
 
 def _wrapped(routes: Sequence[BaseRoute]) -> ASGIApp:

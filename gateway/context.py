@@ -21,15 +21,20 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from structlog.typing import FilteringBoundLogger
 
+    from gateway.audit.denials import Denials
     from gateway.audit.log import ExecutionLog
     from gateway.debug.debugging import Debugging
+    from gateway.events.service import Events
     from gateway.identity.authenticate import Identity
+    from gateway.installs.denied import InstallDenied
     from gateway.installs.manage import Installs
     from gateway.installs.resolve import InstallResolver
     from gateway.installs.secrets import InstallSecrets
     from gateway.objects.client import ObjectStore
     from gateway.proxy.client import RunnerClient
+    from gateway.proxy.unattended import Unattended
     from gateway.registry.publish import Publishing
+    from gateway.schedules.manage import Schedules
     from gateway.settings import GatewaySettings
     from gateway.storage.records import Records
     from gateway.store.pool import Database
@@ -49,12 +54,17 @@ class GatewayContext:
         trust: the signature trust anchors, re-read when they change.
         gateway_key: signs tokens for runners, the compiler and iframes.
         runner: the way to `POST /v1/execute`.
+        unattended: calls handlers when nobody asked for it.
         audit: the execution log: opened before dispatch, closed behind the answer.
+        denials: counts what guests were denied, behind the answer.
         resolver: which install a request means, cached.
         publishing: turns uploads into versions.
         installs: what tenants install, grant and configure.
         secrets: what installs keep sealed.
+        denied: which hosts installs were denied.
         records: what extensions keep.
+        schedules: which endpoints of installs the platform calls by the clock.
+        events: what extensions and the host application tell extensions.
         debug: the live debug stream and its viewers.
         metrics: the registry `/metrics` renders.
         schema_version: the newest migration this release knows.
@@ -69,12 +79,17 @@ class GatewayContext:
     trust: TrustStore
     gateway_key: PrivateKey
     runner: RunnerClient
+    unattended: Unattended
     audit: ExecutionLog
+    denials: Denials
     resolver: InstallResolver
     publishing: Publishing
     installs: Installs
     secrets: InstallSecrets
+    denied: InstallDenied
     records: Records
+    schedules: Schedules
+    events: Events
     debug: Debugging
     metrics: CollectorRegistry
     schema_version: int

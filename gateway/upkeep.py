@@ -12,12 +12,14 @@ from typing import Final
 
 import structlog
 
+from gateway.audit.denials import denied_targets_sweep
+from gateway.events.sweep import events_sweep
 from gateway.objects.client import ObjectStore
 from gateway.registry import uploads
 from gateway.store.platform import console_sessions, partitions, storage
 from gateway.store.pool import Database
 from shared.errors import PlatformError
-from shared.limits import STORAGE_SWEEP_MAX_COUNT, STORAGE_SWEEP_S, TRUST_POLL_S
+from shared.limits import DENIED_TARGETS_SWEEP_S, EVENT_SWEEP_S, STORAGE_SWEEP_MAX_COUNT, STORAGE_SWEEP_S, TRUST_POLL_S
 from shared.trust import TrustStore
 
 _PARTITIONS_S: Final = 21_600  # four times a day: two months are always there
@@ -69,6 +71,8 @@ async def open_upkeep(store: Database, objects: ObjectStore, trust: TrustStore) 
                 (_UPLOADS_S, collect_uploads),
                 (_SIGN_INS_S, collect_sign_ins),
                 (STORAGE_SWEEP_S, sweep_storage),
+                (DENIED_TARGETS_SWEEP_S, denied_targets_sweep(store)),
+                (EVENT_SWEEP_S, events_sweep(store)),
             )
         ]
         try:

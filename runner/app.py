@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 
 import msgspec
 
@@ -23,7 +25,8 @@ from runner.bundles.background import Background
 from runner.bundles.cache import DiskCache
 from runner.bundles.objects import Objects, open_objects
 from runner.bundles.statements import Statements
-from runner.capabilities import http, provider, storage
+from runner.capabilities import events, http, provider, scheduler, storage, ui_proxy
+from runner.capabilities import metrics as guest_metrics
 from runner.capabilities.capability import Capability
 from runner.capabilities.table import with_services
 from runner.clients.compiler import CompilerClient
@@ -32,10 +35,12 @@ from runner.clients.host_calls import HostCallClient
 from runner.clients.http import open_session
 from runner.clients.identity import Identity
 from runner.clients.provider import ProviderClient
+from runner.clients.ui_proxy import UiProxyClient
 from runner.clients.vault import open_vault
 from runner.debug.redis_sink import DebugSettings, open_sink
 from runner.egress.fetch import open_egress
 from runner.egress.slots import Slots
+from runner.guest_metrics.exposition import GuestMetrics
 from runner.metrics import RunnerMetrics
 from runner.sandbox.breaker import Breaker
 from runner.sandbox.engine import CPU_TARGET, EngineOptions, engine_id
@@ -46,8 +51,9 @@ from runner.secrets.keyring import Keyring, SealedBoxes, TransitBoxes
 from runner.settings import RunnerSettings
 from runner.state.feed import StateFeedPoller
 from runner.state.trust_watch import watch_trust
+from runner.usable import IDLE_SHARE, usable_memory_bytes
 from shared.deadline import Deadline
-from shared.limits import UI_LOOKUPS_PER_S
+from shared.limits import MIB, UI_LOOKUPS_PER_S
 from shared.tokens import Verifier
 from shared.trust import TrustStore
 
@@ -106,7 +112,7 @@ async def open_runner(
     Raises:
         TrustFormatError: the trust bundle is missing or not readable.
     """
-    metrics = RunnerMetrics()
+    metrics, guests = RunnerMetrics(), _guest_metrics(settings, worker)
     engine = EngineOptions(fuel=settings.runner_fuel)
     trust = TrustStore(settings.signing_trust_bundle)
     cache = DiskCache(settings.ext_cache_root, settings.ext_cache_max_bytes)
@@ -151,13 +157,13 @@ async def open_runner(
             sink=sink,
             metrics=metrics,
             keyring=keyring,
-            table=await _table(stack, settings, fetching, metrics),
+            table=await _table(stack, settings, fetching, metrics, guests),
         )
         verifier = Verifier(settings.runner_gateway_keys, {"runner", f"runner:{settings.runner_instance}"})
         door = ExecuteDoor(executor, verifier, replay, metrics, settings.runner_service_token)
         health = Health(pool, objects, feed, keyring, metrics)
-        await stack.enter_async_context(_running(pool, feed, trust))
-        internal = InternalApp(door, ResealDoor(keyring, verifier, replay), metrics, health)
+        await stack.enter_async_context(_running(pool, feed, trust, guests))
+        internal = InternalApp(door, ResealDoor(keyring, verifier, replay), metrics, health, guests)
         yield Applications(internal, public, health.draining)
 
 
@@ -171,21 +177,41 @@ def _calls(
 
 
 async def _table(
-    stack: contextlib.AsyncExitStack, settings: RunnerSettings, fetching: Slots, metrics: RunnerMetrics
+    stack: contextlib.AsyncExitStack,
+    settings: RunnerSettings,
+    fetching: Slots,
+    metrics: RunnerMetrics,
+    guests: GuestMetrics,
 ) -> Mapping[str, Capability]:
     """The capabilities, with what answers those that leave this process."""
     # Its own connections, one for each guest that may run: none of them waits for another's, and the feed for none.
     session = await stack.enter_async_context(open_session(settings, _pool_options(settings).sandbox_max))
     egress = await stack.enter_async_context(open_egress(settings.egress(), fetching, metrics))
     callbacks = HostCallClient(session, settings.runner_gateway_url)
-    return with_services(storage.capability(callbacks), http.capability(egress), *await _provided(stack, settings))
+    return with_services(
+        storage.capability(callbacks),
+        scheduler.capability(callbacks),
+        events.capability(callbacks),
+        http.capability(egress),
+        guest_metrics.capability(guests.book, metrics.sample_dropped),
+        *await _provided(stack, settings),
+    )
+
+
+def _guest_metrics(settings: RunnerSettings, worker: int) -> GuestMetrics:
+    directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")  # where the supervisor has its workers leave theirs
+    return GuestMetrics(settings.runner_guest_metrics_labels, Path(directory) if directory else None, worker)
 
 
 async def _provided(stack: contextlib.AsyncExitStack, settings: RunnerSettings) -> list[Capability]:
-    """The services of the host application, which has connections of its own: it may be slow."""
-    client = ProviderClient(await stack.enter_async_context(open_session(settings)))
-    addresses = dict(settings.runner_provider_endpoints)
-    return [provider.capability(one, addresses.get(one.endpoint), client) for one in settings.providers]
+    """What the host application answers. It has connections of its own: it may be slow."""
+    session = await stack.enter_async_context(open_session(settings))
+    client, addresses = ProviderClient(session), dict(settings.runner_provider_endpoints)
+    way = ui_proxy.Way(settings.ui_proxy_base_url, settings.ui_proxy_api_paths, settings.ui_proxy_timeout_ms)
+    return [
+        *(provider.capability(one, addresses.get(one.endpoint), client) for one in settings.providers),
+        ui_proxy.capability(way, UiProxyClient(session, settings.ui_proxy_auth_key)),
+    ]
 
 
 def _limits(settings: RunnerSettings) -> ExecutionLimits:
@@ -220,11 +246,18 @@ def _pool(settings: RunnerSettings, engine: EngineOptions) -> SandboxPool:
     return SandboxPool(_pool_options(settings), engine, offer)
 
 
+def _idle_memory_bytes(settings: RunnerSettings) -> int:
+    if settings.runner_idle_memory_mb is not None:
+        return settings.runner_idle_memory_mb * MIB
+    return round(usable_memory_bytes() * IDLE_SHARE)
+
+
 def _pool_options(settings: RunnerSettings) -> PoolOptions:
     workers = settings.runner_workers
     return PoolOptions(
         sandbox_max=max(2, settings.runner_sandbox_max // workers),
         idle_max=max(1, settings.runner_sandbox_idle_max // workers),
+        kept_max_bytes=_idle_memory_bytes(settings) // workers,
         require_wall=not settings.local,
     )
 
@@ -249,14 +282,18 @@ async def _public(
 
 
 @contextlib.asynccontextmanager
-async def _running(pool: SandboxPool, feed: StateFeedPoller, trust: TrustStore) -> AsyncIterator[None]:
+async def _running(
+    pool: SandboxPool, feed: StateFeedPoller, trust: TrustStore, guests: GuestMetrics
+) -> AsyncIterator[None]:
     """The tasks that live as long as the worker."""
+    feed.listen(guests.book.heard)
     started = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         running = [
             tasks.create_task(pool.run(started), name="pool"),
             tasks.create_task(feed.run(), name="state-feed"),
             tasks.create_task(watch_trust(trust), name="trust"),
+            tasks.create_task(guests.run(), name="guest-metrics"),
         ]
         await started.wait()
         try:

@@ -1,4 +1,4 @@
-"""The runner's Prometheus metrics: names are contracts, labels are bounded.
+"""The runner's Prometheus metrics: names are contracts, labels are bounded. Those of guests are in `guest_metrics`.
 
 Several worker processes share one set through prometheus-client's multiprocess files; the supervisor sets
 `PROMETHEUS_MULTIPROC_DIR` before any worker imports this module, and any worker can answer for all.
@@ -44,25 +44,11 @@ class RunnerMetrics:
             registry=own,
             buckets=_SECONDS,
         )
+        self.guest_samples_dropped = Counter(
+            "ext_guest_samples_dropped_total", "Samples of guests that were not taken", ["reason"], registry=own
+        )
         self.egress_bytes = Counter("ext_egress_bytes_total", "Bytes to and from granted hosts", registry=own)
-        self.egress_decisions = Counter(
-            "ext_egress_decisions_total",
-            "Requests of guests, by what was decided about them",
-            ["verdict"],
-            registry=own,
-        )
-        self.egress_denied = Counter(
-            "ext_egress_denied_total",
-            "Requests of guests that were denied, or would be without EXT_EGRESS_MODE=observe",
-            ["reason"],
-            registry=own,
-        )
-        self.egress_failed = Counter(
-            "ext_egress_failed_total",
-            "Requests of guests that were allowed and got no answer",
-            ["reason"],
-            registry=own,
-        )
+        self._count_egress(own)
         self.sandboxes = Gauge(
             "ext_sandbox_workers",
             "Sandbox processes by state",
@@ -89,6 +75,26 @@ class RunnerMetrics:
         )
         self.deaths = Counter("ext_sandbox_deaths_total", "Sandboxes that calls have cost", ["cause"], registry=own)
 
+    def _count_egress(self, own: CollectorRegistry | None) -> None:
+        self.egress_decisions = Counter(
+            "ext_egress_decisions_total",
+            "Requests of guests, by what was decided about them",
+            ["verdict"],
+            registry=own,
+        )
+        self.egress_denied = Counter(
+            "ext_egress_denied_total",
+            "Requests of guests that were denied, or would be without EXT_EGRESS_MODE=observe",
+            ["reason"],
+            registry=own,
+        )
+        self.egress_failed = Counter(
+            "ext_egress_failed_total",
+            "Requests of guests that were allowed and got no answer",
+            ["reason"],
+            registry=own,
+        )
+
     def count(self, stage: str) -> None:
         """One cold load that was served from `stage`: `disk`, `store`, `compiled`."""
         self.cold_loads.labels(stage).inc()
@@ -100,6 +106,10 @@ class RunnerMetrics:
     def host_call(self, capability: str, outcome: str, took_s: float) -> None:
         """One host call that the runner answered; both words come from small sets."""
         self.host_call_seconds.labels(capability, outcome).observe(took_s)
+
+    def sample_dropped(self, reason: str) -> None:
+        """A guest's sample was not taken; the word comes from a small set."""
+        self.guest_samples_dropped.labels(reason).inc()
 
     def egress(self, verdict: str, reason: str) -> None:
         """One decision about a guest's request; both words come from small sets."""

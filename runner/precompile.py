@@ -22,9 +22,9 @@ from runner.aot.inventory import DigestListError, listed_digests, stored_digests
 from runner.aot.jobs import CompileLimits
 from runner.aot.precompile import Outcome, Precompilation, Report
 from runner.aot.role import Role, open_role, target_of
-from runner.cores import usable_cores
 from runner.listener import stopping
 from runner.settings import COMPILER_VARIABLES, RUNNER_VARIABLES, CompilerSettings, read_compiler
+from runner.usable import usable_cores
 from shared import logs, settings
 from shared.errors import PlatformError
 from shared.ids import ContentHash

@@ -16,9 +16,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from runner.cores import usable_cores
+from runner.capabilities.ui_routes import API_PATHS, ApiPaths, check_api_paths
 from runner.egress.policy import EgressPolicy, NameServer, read_policy
+from runner.guest_metrics.exposition import Exposed
 from runner.sandbox.offer import Codec
+from runner.usable import usable_cores
 from runner.variables import COMPILER_VARIABLES, LOCAL, RUNNER_VARIABLES, instance
 from shared import settings
 from shared.keys import PrivateKey, PublicKey
@@ -114,6 +116,7 @@ class RunnerSettings(StoreSettings, frozen=True, kw_only=True):
     runner_max_timeout_ms: int
     runner_sandbox_max: int
     runner_sandbox_idle_max: int
+    runner_idle_memory_mb: int | None
     runner_debug_redis_url: str | None
     runner_debug_redis_stream_prefix: str
     runner_debug_redis_maxlen: int
@@ -131,7 +134,9 @@ class RunnerSettings(StoreSettings, frozen=True, kw_only=True):
     ext_egress_mode: str
     ext_egress_proxy: str | None
     runner_provider_endpoints: tuple[tuple[str, str], ...] = ()
+    runner_guest_metrics_labels: Exposed = "extension"
     ui_proxy_base_url: str | None
+    ui_proxy_api_paths: ApiPaths = ApiPaths()
     ui_proxy_auth_key: str | None
     ui_proxy_timeout_ms: int
 
@@ -194,6 +199,7 @@ def read_runner(env: Mapping[str, str]) -> RunnerSettings:
                 f"RUNNER_PROVIDER_ENDPOINTS: {name} is no provider's endpoint; {', '.join(sorted(known))} are"
             )
         _check_peer(read, "RUNNER_PROVIDER_ENDPOINTS", url)
+    _check_ui_proxy(read)
     if read.ext_egress_allow_private and not read.local:
         raise SettingError("EXT_EGRESS_ALLOW_PRIVATE: only EXT_MODE=local may skip the address table")
     if read.runner_default_timeout_ms > read.runner_max_timeout_ms:
@@ -224,6 +230,16 @@ def _check_listener(
         raise SettingError(
             f"{name}: beyond loopback set {tls}_CERTIFICATE and {tls}_KEY, or EXT_INTERNAL_PLAINTEXT=mesh"
         )
+
+
+def _check_ui_proxy(read: RunnerSettings) -> None:
+    if read.ui_proxy_base_url is None:
+        return
+    _check_peer(read, "UI_PROXY_BASE_URL", read.ui_proxy_base_url)
+    try:
+        check_api_paths(read.ui_proxy_api_paths, urlsplit(read.ui_proxy_base_url).path)
+    except ValueError as error:
+        raise SettingError(f"{API_PATHS}: {error}") from error
 
 
 def _check_peer(read: StoreSettings, name: str, url: str) -> None:

@@ -15,7 +15,6 @@ import structlog
 import uvloop
 
 from runner.app import open_runner
-from runner.cores import usable_cores
 from runner.egress.slots import Slots
 from runner.listener import SLOW_READ_S, listen, make_config, stopping
 from runner.sandbox.breaker import Breaker
@@ -24,6 +23,7 @@ from runner.sandbox.hardening import die_with, leave_no_core
 from runner.sandbox.shares import Shares
 from runner.settings import RunnerSettings, read_runner
 from runner.supervisor.replay import ReplayClient
+from runner.usable import usable_cores
 from shared import logs
 from shared.limits import TIMEOUT_MAX_MS
 

@@ -54,7 +54,8 @@ INSTANCE_STATE_MAX_BYTES: Final = 4 * MIB  # the engine's own record of one inst
 KEEP_RESIDENT_BYTES: Final = 16 * MIB  # of a guest's memory, between calls: the most any toolchain's hello touches
 MEMORIES_KEPT_MAX: Final = 4  # memories kept like that in one process: 64 MiB while a tenant's extensions are busy
 TABLE_KEEP_RESIDENT_BYTES: Final = 256 * KIB  # of a guest's tables; StarlingMonkey's has 160 KiB
-TRIM_IDLE_S: Final = 1  # after this an idle sandbox gives that memory back; a busy one never gets there
+TRIM_IDLE_S: Final = 1  # before this no idle sandbox gives that memory back; a busy one never gets there
+KEPT_IDLE_S: Final = 60  # after this every idle sandbox does, however much there is
 LOG_EVENT_MAX_BYTES: Final = 8 * KIB  # one line of a person's attention (RUNNER_DEBUG_MAX_EVENT_BYTES)
 LOG_EXECUTION_MAX_BYTES: Final = 1 * MIB  # then one marker and silence
 LOG_EXECUTION_MAX_COUNT: Final = 4_096  # lines, likewise: an empty one costs the runner as much as a long one
@@ -79,6 +80,10 @@ EGRESS_CONNECTION_MAX_S: Final = 120  # then a name is looked up again
 EGRESS_KEPT_MAX_COUNT: Final = 256  # idle connections of one worker, about 60 KiB each with TLS
 EGRESS_DENIED_INSTALLS_MAX_COUNT: Final = 1_024  # installs whose denials one worker counts
 EGRESS_DENIED_TARGETS_MAX_COUNT: Final = 32  # targets of each: 6 MiB when every name is as long as it may be
+DENIED_TARGETS_KEPT_MAX_COUNT: Final = 100  # of one install, for its administrator: more than anybody reads
+DENIED_TARGETS_KEPT_DAYS: Final = 30  # since one was denied last; the database holds the sweep to it
+DENIED_TARGETS_WAITING_MAX_COUNT: Final = 10_000  # of one gateway, while the database is away: about 5 MiB
+DENIED_TARGETS_SWEEP_S: Final = 3_600  # how often those past their time are removed
 
 # ---- secrets ------------------------------------------------------------------------------------------------
 SECRET_VALUE_MAX_BYTES: Final = 8 * KIB  # a private key of 8,192 bits in PEM has 6.4 KiB
@@ -116,6 +121,56 @@ STORAGE_TENANT_WAITING_MAX: Final = 256  # of one tenant in one gateway, for one
 STORAGE_SWEEP_S: Final = 60  # how often expired records, which nobody sees any more, are removed
 STORAGE_SWEEP_MAX_COUNT: Final = 1_000  # records of one transaction: some milliseconds of locks
 
+# ---- schedules ----------------------------------------------------------------------------------------------
+SCHEDULES_MAX_COUNT: Final = 50  # of one install; a list of them is one answer
+SCHEDULE_FLOOR_S: Final = 300  # between two fires of one schedule; what must be sooner is an event
+SCHEDULE_CRON_MAX_CHARS: Final = 128  # of a cron line: five fields with every value listed are no schedule to read
+SCHEDULE_NAME_MAX_CHARS: Final = 200  # of a schedule: a line in the console
+SCHEDULE_PAYLOAD_MAX_BYTES: Final = 32 * KIB  # of a schedule, as JSON: a guest that lists all 50 gets 1.6 MiB
+SCHEDULE_BODY_MAX_BYTES: Final = 64 * KIB  # of a REST write: a payload, and white space nobody needs
+SCHEDULE_ERROR_MAX_CHARS: Final = 500  # of what is kept about a run that failed
+SCHEDULE_POLL_S: Final = 5  # how often a gateway asks for what is due when it knows of nothing sooner
+SCHEDULE_LATE_MAX_S: Final = 300  # a fire that is claimed later was missed; no other can be due before that
+SCHEDULE_LEASE_S: Final = 120  # of a run: the longest call, its record, and clocks that differ
+SCHEDULE_ATTEMPTS_MAX: Final = 5  # of one run; with the pauses between them a little more than twenty minutes
+SCHEDULE_RETRY_S: Final = 15  # until the second attempt; each further pause is four times as long
+SCHEDULE_RUNS_MAX: Final = 32  # of one gateway at once: a share of its connections to the runners
+SCHEDULE_TENANT_RUNS_MAX: Final = 8  # of those, of one tenant
+SCHEDULE_GUEST_CHANGES_MAX: Final = 120  # of one install by its guests, an hour and gateway: all 50 replaced, and some
+SCHEDULE_RUNS_KEPT: Final = 100  # of one schedule: what became of them
+SCHEDULE_TENANT_CALLS_MAX: Final = 2  # of one tenant at one gateway's database at once: writers of an install queue up
+
+# ---- events -------------------------------------------------------------------------------------------------
+EVENT_TOPIC_MAX_CHARS: Final = 200  # a name, not a document; manifests hold to it as well
+EVENT_PAYLOAD_MAX_BYTES: Final = 64 * KIB  # what every CloudEvents intermediary must take; larger goes into storage
+EVENT_SUBJECT_MAX_CHARS: Final = 256  # what the event is about: an id or a path, not a text
+EVENT_SOURCE_MAX_CHARS: Final = 256  # a URI of a part of the host application
+EVENT_ORIGIN_ID_MAX_CHARS: Final = 128  # the host application's own id of an event
+EVENT_MEDIA_TYPE_MAX_CHARS: Final = 100  # of a payload; longer ones are parameters nobody reads
+EVENTS_PER_MINUTE_MAX: Final = 100  # of one install, in any 60 seconds; a busy form, not a log
+EVENT_HOPS_MAX: Final = 4  # events in a row that led to each other: two extensions that answer each other stop here
+EVENTS_BATCH_MAX_COUNT: Final = 20  # of the host application in one request: one transaction, some milliseconds
+EVENTS_BODY_MAX_BYTES: Final = 2 * MIB  # such a batch with the largest payloads, in base64
+EVENT_TENANT_CALLS_MAX: Final = 2  # publications of one tenant in one gateway at once; more of it wait their turn
+EVENT_BACKLOG_MAX_COUNT: Final = 5_000  # deliveries waiting for one install; beyond, they become dead letters at once
+EVENT_DEAD_MAX_COUNT: Final = 1_000  # dead letters kept for one install, the newest: 64 MiB when all are large
+EVENT_DELIVERIES_MAX: Final = 16  # calls of one gateway at once: what a small runner computes beside its users
+EVENT_TENANT_DELIVERIES_MAX: Final = 8  # of one tenant among them, so that others always find half of them free
+EVENT_INSTALL_DELIVERIES_MAX: Final = 4  # of one install among them
+EVENT_ATTEMPTS_MAX: Final = 8  # that the extension itself failed; with the pauses between them about an hour and a half
+EVENT_BACKOFF_FIRST_S: Final = 1  # after the first failure, before jitter; four times as long after each further one
+EVENT_BACKOFF_MAX_S: Final = 3_600  # the longest of them: a repaired release is tried within the hour
+EVENT_UNAVAILABLE_RETRY_S: Final = 5  # when the platform could not even begin; that is not the extension's failure
+EVENT_CLAIM_INSTALLS_MAX: Final = 256  # with something waiting that one claim looks at: ten milliseconds at most
+EVENT_LEASE_S: Final = 60  # one attempt belongs to one gateway this long; longer than any call with its ends
+EVENT_POLL_S: Final = 5  # how often a gateway looks for what is due when nobody tells it; news come by NOTIFY
+EVENT_DRAIN_MAX_S: Final = 5  # a stopping gateway waits this long for its deliveries, then hands them to others
+EVENT_KEPT_S: Final = 86_400  # an event that was delivered, without its payload: until then its id is known again
+EVENT_WAIT_MAX_DAYS: Final = 7  # a delivery to an install that rests so long becomes a dead letter
+EVENT_DEAD_KEPT_DAYS: Final = 30  # a dead letter; as long as an uninstalled extension's data
+EVENT_SWEEP_S: Final = 60  # how often what is past its time is removed
+EVENT_SWEEP_MAX_COUNT: Final = 1_000  # rows of one transaction: some milliseconds of locks
+
 # ---- services of a host application -------------------------------------------------------------------------
 PROVIDERS_MAX_COUNT: Final = 64  # of one installation; each is linked into every sandbox
 PROVIDER_FILE_MAX_BYTES: Final = 64 * KIB  # of a description or its WIT text; the largest shipped one has 4 KiB
@@ -125,7 +180,20 @@ WIT_TYPE_MAX_COUNT: Final = 1_024  # parts of one, written out: records within r
 PROVIDER_CALL_MAX_S: Final = 30  # one answer; less when the execution has less left
 PROVIDER_REQUEST_MAX_BYTES: Final = 2 * MIB  # of JSON: a document in base64, or thousands of items
 PROVIDER_ANSWER_MAX_BYTES: Final = 2 * MIB  # likewise
+UI_PROXY_ROUTE_MAX_CHARS: Final = 2_048  # of a route; with the base URL it stays below URL_MAX_BYTES
+UI_PROXY_REQUEST_MAX_BYTES: Final = 2 * MIB  # of a payload: what a provider is sent at most
+UI_PROXY_ANSWER_MAX_BYTES: Final = 5 * MIB  # of an answer's body, unpacked; a report or a page of a large table
 PROVIDER_VALUES_MAX_COUNT: Final = 250_000  # fields, absent ones too, and items of either: 60 MiB, 0.1 s of a worker
+
+# ---- what guests measure ------------------------------------------------------------------------------------
+METRICS_SERIES_MAX_COUNT: Final = 50  # of one install in one worker; a histogram with its buckets is one
+METRICS_NAME_MAX_CHARS: Final = 64  # of a metric or a label: what a chart's legend can show
+METRICS_LABELS_MAX_COUNT: Final = 8  # of one series
+METRICS_LABEL_VALUE_MAX_BYTES: Final = 64  # a region, a status; never a sentence or somebody's address
+METRICS_WORKER_SERIES_MAX_COUNT: Final = 5_000  # of one worker: a hundred installs that use all of theirs
+METRICS_BOOK_MAX_BYTES: Final = 64 * MIB  # of one worker's file: 5,000 series four times over, names as long as may be
+METRICS_IDLE_S: Final = 3_600  # an install without a sample for this long has no series any more
+METRICS_WRITE_S: Final = 2  # how often a worker lets the others read its own; scrapers come every 15 s
 
 # ---- between the runner and a sandbox -----------------------------------------------------------------------
 FRAME_MAX_BYTES: Final = 12 * MIB  # one body of 10 MiB with its headers, raw
@@ -301,4 +369,17 @@ assert STORAGE_BODY_MAX_BYTES <= REQUEST_BODY_MAX_BYTES
 assert STORAGE_TTL_MIN_S < STORAGE_TTL_MAX_S
 assert PROVIDER_CALL_MAX_S <= TIMEOUT_MAX_MS // 1000
 assert PROVIDER_ANSWER_MAX_BYTES // 2 * 9 + PROVIDER_VALUES_MAX_COUNT * 6 < FRAME_MAX_BYTES  # `1,` is nine bytes there
+assert UI_PROXY_ROUTE_MAX_CHARS * 2 <= URL_MAX_BYTES
+assert UI_PROXY_ANSWER_MAX_BYTES < FRAME_MAX_BYTES
 assert STORAGE_TENANT_CALLS_MAX * 4 <= STORE_POOL_MAX
+assert EVENT_INSTALL_DELIVERIES_MAX < EVENT_TENANT_DELIVERIES_MAX < EVENT_DELIVERIES_MAX
+assert TIMEOUT_MAX_MS // 1000 + EXECUTION_LOST_GRACE_S < EVENT_LEASE_S  # a call has ended before another begins
+assert EVENTS_BATCH_MAX_COUNT * EVENT_PAYLOAD_MAX_BYTES * 4 // 3 < EVENTS_BODY_MAX_BYTES <= REQUEST_BODY_MAX_BYTES
+assert EVENT_KEPT_S > 60  # the rate of an install is counted from its events
+assert SCHEDULE_FLOOR_S % 60 == 0
+assert SCHEDULE_PAYLOAD_MAX_BYTES < SCHEDULE_BODY_MAX_BYTES
+assert SCHEDULE_LATE_MAX_S <= SCHEDULE_FLOOR_S
+assert 2 * (TIMEOUT_MAX_MS + GATEWAY_GRACE_MS) // 1000 < SCHEDULE_LEASE_S < SCHEDULE_FLOOR_S
+assert SCHEDULES_MAX_COUNT * (SCHEDULE_PAYLOAD_MAX_BYTES + 4 * KIB) < FRAME_MAX_BYTES
+assert SCHEDULE_TENANT_RUNS_MAX < SCHEDULE_RUNS_MAX < RUNNER_CONNECTIONS_MAX
+assert (STORAGE_TENANT_CALLS_MAX + SCHEDULE_TENANT_CALLS_MAX) * 2 <= STORE_POOL_MAX

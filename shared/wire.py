@@ -132,10 +132,29 @@ class ErrorBody(Message, frozen=True, kw_only=True):
     started: bool
 
 
+class DeniedTarget(Message, frozen=True, kw_only=True):
+    """Where a guest wanted to go and could not, for its administrator.
+
+    Attributes:
+        target: scheme, host and port, as an origin is written.
+        reason: of `shared.egress.Reason`.
+        times: in this execution.
+        grantable: whether an entry of an allowlist would have allowed it.
+        observed: it was let pass, as the operator only observes.
+    """
+
+    target: str
+    reason: str
+    times: int = 1
+    grantable: bool = False
+    observed: bool = False
+
+
 class ExecuteResponse(Message, frozen=True, kw_only=True):
     """The answer of `POST /v1/execute`: a guest's answer, or `error` and no body.
 
     `incidents` are the codes of what was refused to the guest on the way, for the record: the guest saw less of it.
+    `denied_targets` are the hosts among it; a refusal has them as well.
     """
 
     status: int
@@ -146,6 +165,7 @@ class ExecuteResponse(Message, frozen=True, kw_only=True):
     error: ErrorBody | None = None
     usage: Usage = Usage()
     incidents: tuple[str, ...] = ()
+    denied_targets: tuple[DeniedTarget, ...] = ()
 
 
 # ---- reseal -------------------------------------------------------------------------------------------------
@@ -317,6 +337,8 @@ def _answer_fields(answer: ExecuteResponse, drop: str) -> dict[str, Any]:
     fields = _fields(answer, drop)
     if not answer.incidents:
         del fields["incidents"]  # most answers have none, and older callers never saw the field
+    if not answer.denied_targets:
+        del fields["denied_targets"]  # likewise
     return fields
 
 

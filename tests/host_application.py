@@ -54,6 +54,9 @@ SERVICES: list[dict[str, Any]] = [
     },
 ]
 
+UI_PROXY = "ui-proxy"
+"""The audience of its tokens."""
+
 Act = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
@@ -64,6 +67,7 @@ class HostApplication:
         asked: every body it was sent, with the provider's name and the claims beside it.
         headers, bodies: of each request, asked by whomever.
         peers: the connections it was asked over.
+        routed: what the UI proxy was asked: the path as it was sent, the payload, the claims.
         acts: answers that come before its own, first in, first out.
     """
 
@@ -71,6 +75,7 @@ class HostApplication:
         self._keys = keys
         self.base = ""
         self.asked: list[tuple[str, dict[str, Any], HostClaims]] = []
+        self.routed: list[tuple[str, bytes, HostClaims]] = []
         self.headers: list[dict[str, str]] = []
         self.bodies: list[bytes] = []
         self.peers: set[object] = set()
@@ -78,6 +83,11 @@ class HostApplication:
 
     def url(self, provider: str) -> str:
         return f"{self.base}/extensions/{provider}"
+
+    @property
+    def ui_proxy(self) -> str:
+        """The value of `UI_PROXY_BASE_URL`."""
+        return f"{self.base}/ui-proxy"
 
     def endpoints(self, *providers: str) -> str:
         """The value of `RUNNER_PROVIDER_ENDPOINTS`."""
@@ -89,12 +99,18 @@ class HostApplication:
         self.headers.append({name.lower(): value for name, value in request.headers.items()})
         name, body = request.path.rpartition("/")[2], await request.content.read()
         self.bodies.append(body)
+        is_route = not request.path.startswith("/extensions/")
         try:
-            claims = Verifier(self._keys, {AUDIENCE_PREFIX + name}).verify(
+            claims = Verifier(self._keys, {UI_PROXY if is_route else AUDIENCE_PREFIX + name}).verify(
                 request.headers.get("authorization", "").removeprefix("Bearer "), HostClaims
             )
         except Unauthorized:
             return answer({"error": "who are you?"}, 401)
+        if is_route:
+            self.routed.append((request.raw_path, body, claims))
+            if self.acts:
+                return await self.acts.popleft()(request)
+            return answer({"route": request.raw_path, "tenant": claims.tenant, "user": claims.sub})
         said = json.loads(body)
         self.asked.append((name, said, claims))
         if self.acts:

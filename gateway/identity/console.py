@@ -65,11 +65,12 @@ class ConsoleSessions:
         """A sign-in for someone whose credential was just verified.
 
         Raises:
-            InvalidSession: an iframe's session, which is good for one extension only.
+            InvalidSession: not a session of a user, nor an API key: an iframe's is good for one extension only.
             Forbidden: a client of the tenant; the console is for its own staff.
             AccessPolicyUnavailable: it cannot be stored.
         """
-        if principal.kind == "iframe":
+        kind = principal.kind
+        if kind not in ("session", "api_key"):
             raise InvalidSession
         if principal.user_type != "internal":
             raise Forbidden("the console is for the tenant's own staff, not for its clients")
@@ -81,7 +82,7 @@ class ConsoleSessions:
             id=made.id,
             tenant_id=principal.tenant_id,
             subject=principal.subject,
-            kind=principal.kind,
+            kind=kind,
             permissions=sorted(principal.permissions),
             email=principal.email,
             name=principal.name,

@@ -25,7 +25,10 @@ PERMISSIONS: Final[frozenset[str]] = frozenset(
 IFRAME_PERMISSIONS: Final[frozenset[str]] = frozenset({"extension:read", "extension:write"})
 """What an iframe session can hold at most: it exists to call its own extension."""
 
-Kind = Literal["session", "api_key", "iframe"]
+Kind = Literal["session", "api_key", "iframe", "schedule", "event"]
+
+Trigger = Literal["schedule", "event"]
+"""What calls when nobody does. No credential ever becomes one of these: only `unattended` makes them."""
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +39,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         subject: the user's id, or the API key's.
         user_type: `internal` (the tenant's staff) or `client` (a client of the tenant, who then has a `client_id`).
         permissions: a subset of `PERMISSIONS`; unknown names were dropped.
-        kind: what kind of credential it was.
+        kind: what kind of credential it was, or what calls without one.
         extension_id, install_id: what an iframe session is confined to; `None` otherwise.
         expires_at_s: when the credential ends, seconds since the epoch; `None` = until revoked.
     """
@@ -56,7 +59,26 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def actor(self) -> str:
         """The caller as audit rows name it."""
-        return f"api_key:{self.subject}" if self.kind == "api_key" else f"user:{self.subject}"
+        return f"user:{self.subject}" if self.kind in _PEOPLES else f"{self.kind}:{self.subject}"
+
+    @property
+    def is_person(self) -> bool:
+        """Whether a user stands behind the call; an API key, a schedule and an event are nobody."""
+        return self.kind in _PEOPLES
+
+
+_PEOPLES: Final = frozenset({"session", "iframe"})  # kinds of credential that a person has
+
+
+def unattended(tenant_id: str, kind: Trigger, subject: str) -> Principal:
+    """Who calls when nobody does: the platform, because a time or an event has come. It has no permission at all.
+
+    Args:
+        tenant_id: whose install is called, as the row says that made the call due.
+        kind: what made it due.
+        subject: the id of that row.
+    """
+    return Principal(tenant_id=TenantId(tenant_id), subject=subject, kind=kind, permissions=frozenset())
 
 
 def require(principal: Principal, permission: str) -> None:

@@ -19,7 +19,7 @@ from gateway.installs.config import Values, checked
 from gateway.installs.grants import GrantRequest, decide
 from gateway.installs.views import manifest_of
 from gateway.registry.signatures import Signatures
-from gateway.store import audit_log, feed, installs, notices, registry
+from gateway.store import audit_log, events, feed, installs, notices, registry, schedules
 from gateway.store.installs import Config, Install, Status
 from gateway.store.platform import feed as platform_feed
 from gateway.store.pool import Database, Tx
@@ -116,6 +116,7 @@ class Installs:
             if install.status == wanted:
                 return install
             await installs.set_status(tx, install.id, wanted)
+            await schedules.rest(tx, install.id)
             await audit_log.record(tx, actor.did(f"install.{wanted}", "install", install.id))
             await _announce(tx, install)
             changed = await _found(tx, install.id)
@@ -135,6 +136,8 @@ class Installs:
         purge_after = datetime.now(UTC) + timedelta(days=UNINSTALLED_KEPT_DAYS)
         async with self._changing(actor, install_id) as (tx, install):
             await installs.set_status(tx, install.id, "uninstalled", purge_after)
+            await schedules.rest(tx, install.id)
+            await events.forget_install(tx, install.id)
             await installs.add_history(tx, install=install, action="uninstall", actor=actor.name)
             await audit_log.record(tx, actor.did("install.uninstalled", "install", install.id))
             await _announce(tx, install)

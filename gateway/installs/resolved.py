@@ -89,6 +89,7 @@ class _Endpoint(_Camel, frozen=True, rename="camel"):
     method: str
     path: str
     timeout_ms: int | None = None
+    schedulable: bool = False
 
 
 class _Api(_Camel, frozen=True, rename="camel"):
@@ -144,7 +145,12 @@ def resolved(tenant_id: str, row: InstallRow, *, debug: bool = False) -> Resolve
         timeout_ms=manifest.limits.timeout_ms,
         memory_mb=manifest.limits.memory_mb,
         endpoints=tuple(
-            Endpoint(method=endpoint.method, path=endpoint.path, timeout_ms=endpoint.timeout_ms)
+            Endpoint(
+                method=endpoint.method,
+                path=endpoint.path,
+                timeout_ms=endpoint.timeout_ms,
+                schedulable=endpoint.schedulable,
+            )
             for endpoint in manifest.api.endpoints
         ),
         endpoint_policy=row.endpoint_policy,

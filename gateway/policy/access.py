@@ -38,6 +38,11 @@ def authorise(principal: Principal, install: ResolvedInstall, method: str) -> No
     confine(principal, install.extension_id, install.install_id)
     require(principal, "extension:read" if method in READING else "extension:write")
     check_client(principal, install)
+    check_active(install)
+
+
+def check_active(install: ResolvedInstall) -> None:
+    """Raise `ExtensionDisabled` or `Revoked` unless the install's code may run at all, whoever asks."""
     if not install.enabled:
         raise ExtensionDisabled("the extension is disabled for this tenant; an administrator can enable it")
     if install.revoked:

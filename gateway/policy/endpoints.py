@@ -27,11 +27,13 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         method: upper case.
         path: the template, `/agreements/:id`.
         timeout_ms: the endpoint's own limit in milliseconds, or none.
+        schedulable: whether a schedule may call it.
     """
 
     method: str
     path: str
     timeout_ms: int | None = None
+    schedulable: bool = False
 
 
 class Match(msgspec.Struct, frozen=True):

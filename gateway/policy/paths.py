@@ -69,6 +69,17 @@ def parse(raw_path: bytes, prefix: bytes = PREFIX) -> ExtPath:
     return ExtPath(extension, segments, "/" + "/".join(quote(part, safe=_PCHAR) for part in segments))
 
 
+def declared(path: str) -> ExtPath:
+    """Check a handler's path as a manifest writes it: not escaped, no query; any other text is refused as above.
+
+    Raises:
+        InvalidPath: the path could be read in two ways, is too long or does not start with `/`.
+    """
+    if not path.startswith("/"):
+        raise InvalidPath("a handler's path must start with /")
+    return parse(PREFIX + b"-" + quote(path, safe="/" + _PCHAR).encode())
+
+
 def query(raw_query: bytes) -> tuple[str | None, dict[str, str]]:
     """The query string as the guest will see it, and its fields (the last of equal names wins).
 

@@ -6,15 +6,20 @@ contributes method, path, query, allowed headers and body, nothing else.
 
 from __future__ import annotations
 
+from typing import Final, get_args
+
 import msgspec
 
-from gateway.identity.principal import Principal
+from gateway.identity.principal import Principal, Trigger
 from gateway.installs.resolved import ResolvedInstall
 from gateway.policy import headers as header_policy
 from gateway.policy.endpoints import Match
 from gateway.proxy import trace
 from gateway.proxy.tokens import TokenMint
+from shared.events import TRIGGER_HEADER
 from shared.wire import Context, ExecuteRequest, Http, Limits, User
+
+_TRIGGERS: Final = frozenset(get_args(Trigger))
 
 
 class Incoming(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +29,7 @@ class Incoming(msgspec.Struct, frozen=True, kw_only=True):
         path: canonical, as `gateway.policy.paths.parse` wrote it.
         headers: as they came, names in lower case.
         body: none when there is none.
+        hops: how many events led to this request.
     """
 
     request_id: str
@@ -33,6 +39,7 @@ class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     query_string: str | None
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes | None
+    hops: int = 0
 
 
 def build(
@@ -58,7 +65,7 @@ def build(
     caps, generation, user = install.capabilities, install.generation, _user(principal)
     return ExecuteRequest(
         context=context,
-        http=_http(incoming, context),
+        http=_http(incoming, context, principal),
         limits=Limits(timeout_ms=timeout_ms, memory_mb=install.memory_mb),
         config=install.config,
         providers=caps,
@@ -67,7 +74,7 @@ def build(
         secret_envelopes=install.secrets,
         provider_tokens=tokens.providers(context, caps, timeout_ms=timeout_ms, generation=generation, user=user),
         provider_digests=tokens.provider_digests(caps),
-        host_token=tokens.host(context, caps, timeout_ms=timeout_ms, generation=generation, hops=0),
+        host_token=tokens.host(context, caps, timeout_ms=timeout_ms, generation=generation, hops=incoming.hops),
         debug=install.debug,
     )
 
@@ -91,13 +98,15 @@ def effective_timeout_ms(platform_ms: int, install: ResolvedInstall, match: Matc
     return min([platform_ms, *(limit_ms for limit_ms in asked if limit_ms is not None)])
 
 
-def _http(incoming: Incoming, context: Context) -> Http:
+def _http(incoming: Incoming, context: Context, principal: Principal) -> Http:
     headers = header_policy.to_guest(
         incoming.headers,
         tenant_id=context.tenant_id,
         extension_id=context.extension_id,
         request_id=context.request_id,
     )
+    if principal.kind in _TRIGGERS:
+        headers[TRIGGER_HEADER] = principal.kind
     return Http(
         method="GET" if incoming.method == "HEAD" else incoming.method,
         path=incoming.path,
@@ -109,8 +118,8 @@ def _http(incoming: Incoming, context: Context) -> Http:
 
 
 def _user(principal: Principal) -> User | None:
-    """The person behind the call; an API key is nobody."""
-    if principal.kind == "api_key":
+    """The person behind the call, if there is one."""
+    if not principal.is_person:
         return None
     return User(
         user_id=principal.subject,

@@ -1,4 +1,4 @@
-"""LISTEN/NOTIFY: a change of an install reaches every gateway at once.
+"""LISTEN/NOTIFY: a change of an install, and an event that can be delivered, reach every gateway at once.
 
 A hint, not a contract: who misses one sees the change when its cache entry ends. The listener tells when it may have
 missed some, so that a cache can be dropped whole.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Final, LiteralString
 
 import msgspec
 import psycopg
@@ -17,6 +17,9 @@ import structlog
 from gateway.store.pool import Tx
 
 INSTALL_CHANGED: Final = "install_changed"
+EVENT_DUE: Final = "event_due"
+"""Some delivery of an event can be made now; said by the statements that make one due."""
+
 _HEARTBEAT_S: Final = 10  # a dead connection is found out after this much silence
 _ANSWER_MAX_S: Final = 2
 _RECONNECT_S: Final = 1
@@ -47,24 +50,36 @@ async def changes(direct_url: str) -> AsyncIterator[InstallChanged | MayHaveMiss
     Args:
         direct_url: a connection that no transaction pooler stands in (LISTEN belongs to a session).
     """
+    async for payload in _heard(direct_url, INSTALL_CHANGED):
+        yield MayHaveMissed() if payload is None else _decode(payload)
+
+
+async def events_due(direct_url: str) -> AsyncIterator[None]:
+    """Each time some delivery of an event may be due, for ever; also after each (re)connection."""
+    async for _ in _heard(direct_url, EVENT_DUE):
+        yield
+
+
+async def _heard(direct_url: str, channel: LiteralString) -> AsyncIterator[str | None]:
+    """What is said on a channel, for ever; none after each (re)connection, when something may have been missed."""
     while True:
         try:
-            async for change in _session(direct_url):
-                yield change
+            async for payload in _session(direct_url, channel):
+                yield payload
         except (psycopg.Error, TimeoutError) as error:
-            _log.warning("install_listener_lost", error=type(error).__name__)
+            _log.warning("listener_lost", channel=channel, error=type(error).__name__)
         await asyncio.sleep(_RECONNECT_S)
 
 
-async def _session(direct_url: str) -> AsyncIterator[InstallChanged | MayHaveMissed]:
+async def _session(direct_url: str, channel: LiteralString) -> AsyncIterator[str | None]:
     async with await psycopg.AsyncConnection.connect(
         direct_url, autocommit=True, connect_timeout=2, application_name="gateway-listen"
     ) as connection:
-        await connection.execute(f"listen {INSTALL_CHANGED}")
-        yield MayHaveMissed()
+        await connection.execute(f"listen {channel}")
+        yield None
         while True:
             async for notice in connection.notifies(timeout=_HEARTBEAT_S):
-                yield _decode(notice.payload)
+                yield notice.payload
             async with asyncio.timeout(_ANSWER_MAX_S):
                 await connection.execute("select 1")
 

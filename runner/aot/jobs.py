@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from runner.aot.artefacts import ARTEFACT_MAX_BYTES
-from runner.cores import usable_cores
+from runner.usable import usable_cores
 from shared.errors import Overloaded
 from shared.limits import (
     COMPILE_CPU_MAX_S,

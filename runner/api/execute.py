@@ -184,11 +184,12 @@ async def read_body(receive: Receive, headers: dict[bytes, bytes], max_bytes: in
 
 
 def _refusal(error: PlatformError) -> wire.ExecuteResponse:
-    usage = error.extra.get("usage")
+    usage, denied = error.extra.get("usage"), error.extra.get("denied_targets")
     return wire.ExecuteResponse(
         status=error.status,
         error=wire.ErrorBody(code=error.code, message=error.detail, blame=error.blame.value, started=error.started),
         usage=usage if isinstance(usage, wire.Usage) else wire.Usage(),
+        denied_targets=denied if isinstance(denied, tuple) else (),
     )
 
 

@@ -106,6 +106,7 @@ class Executor:
         except PlatformError as error:
             error.detail = recorder.redactor.clean(error.detail)  # it may name what the guest said
             usage = error.extra["usage"] = tally.usage()
+            error.extra["denied_targets"] = recorder.denied_targets
             record_end(recorder, error.code, error.status, usage)
             raise
         except BaseException as error:
@@ -118,7 +119,9 @@ class Executor:
             for code in recorder.incidents:
                 self._metrics.incidents.labels(code).inc()
         record_end(recorder, "ok", answer.status, answer.usage)
-        return msgspec.structs.replace(answer, incidents=recorder.incidents) if recorder.incidents else answer
+        if not recorder.incidents:
+            return answer
+        return msgspec.structs.replace(answer, incidents=recorder.incidents, denied_targets=recorder.denied_targets)
 
     async def _bounded(
         self, request: ExecuteRequest, deadline: Deadline, recorder: Recorder, tally: Tally

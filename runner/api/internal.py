@@ -10,6 +10,7 @@ import msgspec
 from runner import problem
 from runner.api.execute import ExecuteDoor, Receive, Scope, Send
 from runner.api.reseal import ResealDoor
+from runner.guest_metrics.exposition import GuestMetrics
 from runner.listener import lifespan
 from runner.metrics import CONTENT_TYPE, RunnerMetrics
 from shared import ids
@@ -37,12 +38,13 @@ class InternalApp:
         reseal: ResealDoor,
         metrics: RunnerMetrics,
         readiness: Callable[[], Awaitable[Readiness]],
+        guests: GuestMetrics | None = None,
     ) -> None:
         self._posts: dict[str, Callable[[Scope, Receive, Send], Awaitable[None]]] = {
             "/v1/execute": execute,
             "/v1/reseal": reseal,
         }
-        self._metrics, self._readiness = metrics, readiness
+        self._metrics, self._readiness, self._guests = metrics, readiness, guests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -72,7 +74,8 @@ class InternalApp:
         if path == "/healthz":
             await _send(send, 200, JSON_TYPE, b'{"status":"ok"}')
         elif path == "/metrics":
-            await _send(send, 200, CONTENT_TYPE.encode(), self._metrics.text())
+            guests = b"" if self._guests is None else await self._guests.text()
+            await _send(send, 200, CONTENT_TYPE.encode(), self._metrics.text() + guests)
         else:
             readiness = await self._readiness()
             await _send(send, 200 if readiness.ready else 503, JSON_TYPE, msgspec.json.encode(readiness))

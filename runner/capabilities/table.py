@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from runner.capabilities import config, context, http, logging, secrets, storage, user
+from runner.capabilities import (
+    config,
+    context,
+    events,
+    http,
+    logging,
+    metrics,
+    scheduler,
+    secrets,
+    storage,
+    ui_proxy,
+    user,
+)
 from runner.capabilities.capability import Capability
 from shared.errors import ProviderMismatch, UnknownCapabilities
 
@@ -18,10 +30,10 @@ CAPABILITIES: Final[tuple[Capability, ...]] = (
     secrets.CAPABILITY,
     http.CAPABILITY,
     storage.CAPABILITY,
-    Capability(name="cap:ui.proxy", interface="ui-proxy"),
-    Capability(name="cap:scheduler.manage", interface="scheduler"),
-    Capability(name="cap:metrics.emit", interface="metrics"),
-    Capability(name="cap:events.publish", interface="events"),
+    ui_proxy.CAPABILITY,
+    scheduler.CAPABILITY,
+    metrics.CAPABILITY,
+    events.CAPABILITY,
 )
 
 BY_INTERFACE: Final = {capability.interface: capability for capability in CAPABILITIES}

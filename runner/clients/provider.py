@@ -11,6 +11,7 @@ import asyncio
 import io
 
 import aiohttp
+from yarl import URL
 
 from runner.clients.http import TRANSPORT_ERRORS, read_bounded
 from shared.errors import Internal
@@ -48,15 +49,35 @@ class ProviderClient:
             "accept": JSON,
             "x-request-id": request_id,
         }
-        try:
-            async with (
-                asyncio.timeout(timeout_s),
-                self._session.post(url, data=io.BytesIO(body), headers=headers, allow_redirects=False) as response,
-            ):
-                return response.status, await read_bounded(response, PROVIDER_ANSWER_MAX_BYTES)
-        except aiohttp.ClientPayloadError as error:
-            raise Internal(f"its answer ends early or has more than {PROVIDER_ANSWER_MAX_BYTES} bytes") from error
-        except TimeoutError as error:
-            raise Internal("it did not answer in time") from error
-        except TRANSPORT_ERRORS as error:
-            raise Internal(f"it cannot be reached: {type(error).__name__}") from error
+        return await post_once(
+            self._session, url, body, headers, timeout_s=timeout_s, answer_max_bytes=PROVIDER_ANSWER_MAX_BYTES
+        )
+
+
+async def post_once(
+    session: aiohttp.ClientSession,
+    url: str | URL,
+    body: bytes,
+    headers: dict[str, str],
+    *,
+    timeout_s: float,
+    answer_max_bytes: int,
+) -> tuple[int, bytes]:
+    """Status and body of what the host application answers to one POST; redirects are answers.
+
+    Raises:
+        Internal: there is none in time, or a longer one than may be. The detail says why and holds nothing the host
+            application said.
+    """
+    try:
+        async with (
+            asyncio.timeout(timeout_s),
+            session.post(url, data=io.BytesIO(body), headers=headers, allow_redirects=False) as response,
+        ):
+            return response.status, await read_bounded(response, answer_max_bytes)
+    except aiohttp.ClientPayloadError as error:
+        raise Internal(f"its answer ends early or has more than {answer_max_bytes} bytes") from error
+    except TimeoutError as error:
+        raise Internal("it did not answer in time") from error
+    except TRANSPORT_ERRORS as error:
+        raise Internal(f"it cannot be reached: {type(error).__name__}") from error

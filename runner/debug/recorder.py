@@ -15,10 +15,10 @@ import structlog
 
 from shared.debug_event import ExtDebugEvent, Level, Stream
 from shared.debug_stream import INCIDENT
-from shared.limits import LOG_EVENT_MAX_BYTES
+from shared.limits import EGRESS_DENIED_TARGETS_MAX_COUNT, LOG_EVENT_MAX_BYTES
 from shared.logs import redact_text
 from shared.redaction import Redactor
-from shared.wire import Context
+from shared.wire import Context, DeniedTarget
 
 _PRINTED: Final = frozenset({"stdout", "stderr"})
 
@@ -67,6 +67,7 @@ class Recorder:
         self._seq = 0
         self._redactor = Redactor()
         self._incidents: dict[str, None] = {}
+        self._denied: dict[tuple[str, str], DeniedTarget] = {}
         self._unfinished: set[Stream] = set()
         self._execution_id = secrets.token_hex(8) if sink is not None else ""
 
@@ -98,6 +99,30 @@ class Recorder:
         """Something was refused that belongs into the execution's record; also when nobody asked for debugging."""
         self._incidents.setdefault(code)
         self.record("warn", "system", message, data={"kind": INCIDENT, "code": code})
+
+    @property
+    def denied_targets(self) -> tuple[DeniedTarget, ...]:
+        """Where the guest wanted to go and could not, the first one first."""
+        return tuple(self._denied.values())
+
+    def denied_target(self, target: str, reason: str, *, grantable: bool, observed: bool = False) -> None:
+        """One more request that was denied, or would have been; also when nobody asked for debugging.
+
+        Args:
+            target: an origin; one with a secret in its name stands nowhere but in the record's incident.
+            reason: a word of the egress policy's.
+            grantable: whether an entry would have allowed it.
+            observed: it was let pass.
+        """
+        if self._redactor.clean(target) != target:
+            return
+        before = self._denied.get((target, reason))
+        if before is None and len(self._denied) >= EGRESS_DENIED_TARGETS_MAX_COUNT:
+            return
+        times = 1 if before is None else before.times + 1
+        self._denied[target, reason] = DeniedTarget(
+            target=target, reason=reason, times=times, grantable=grantable, observed=observed
+        )
 
     def record(
         self,

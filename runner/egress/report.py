@@ -1,8 +1,8 @@
 """Who is told of a decision, and what: the operator everything, the author what would change it, the guest one word.
 
 Each decision is one line of the log and one count of a metric. A denial is also an event of the live debug stream and a
-code in the execution's record, and it is counted by install and target, so that an administrator sees what an extension
-keeps asking for. Hosts are named; paths and queries never are, since they may hold what nobody should read.
+code in the execution's record; and it is counted by install and target, here for the log and, with the answer, by the
+gateway, so that an administrator sees what an extension keeps asking for. Hosts are named; paths and queries never are, since they may hold what nobody should read.
 """
 
 from __future__ import annotations
@@ -36,6 +36,10 @@ class Recorder(Protocol):
 
     def incident(self, code: str, message: str) -> None:
         """One event whose code stands in the execution's record."""
+        ...
+
+    def denied_target(self, target: str, reason: str, *, grantable: bool, observed: bool = False) -> None:
+        """One origin for the counts an administrator sees."""
         ...
 
 
@@ -111,12 +115,15 @@ class Report:
         """
         times = self._denied.add(caller, origin, denied.reason)
         self._tell(caller, "denied", denied.reason, origin, detail=why or denied.detail, times=times)
+        if origin:
+            recorder.denied_target(origin, str(denied.reason), grantable=denied.would_allow is not None)
         recorder.incident(DENIED, f"http.fetch: {denied.reason.guest_error} ({denied.reason}): {denied.detail}")
 
     def observed(self, caller: Caller, recorder: Recorder, denied: Denied, origin: str) -> None:
         """A request goes out that would stay here, were the allowlist enforced."""
         times = self._denied.add(caller, origin, denied.reason)
         self._tell(caller, "observed", denied.reason, origin, detail=denied.detail, times=times)
+        recorder.denied_target(origin, str(denied.reason), grantable=True, observed=True)
         recorder.incident(OBSERVED, f"http.fetch: let pass by EXT_EGRESS_MODE=observe: {denied.detail}")
 
     def failed(self, caller: Caller, recorder: Recorder, error: TransportError, origin: str) -> None:

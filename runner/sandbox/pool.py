@@ -24,6 +24,7 @@ from runner.sandbox import frames
 from runner.sandbox.arguments import Arguments
 from runner.sandbox.engine import EngineOptions
 from runner.sandbox.hardening import REQUIRED
+from runner.sandbox.idle import Idle
 from runner.sandbox.offer import Offer, platform_offer
 from runner.sandbox.priority import set_yielding
 from runner.sandbox.process import Calls, Died, Outcome, Sandbox
@@ -58,6 +59,7 @@ class PoolOptions(msgspec.Struct, frozen=True):
         idle_max: bound, idle processes kept; `RUNNER_SANDBOX_IDLE_MAX`.
         spares: unbound processes kept ready.
         mapped_max: components the zygote keeps mapped, least recently used goes first.
+        kept_max_bytes: what idle processes may keep of their guests' memory; a part of `RUNNER_IDLE_MEMORY_MB`.
         rss_max_bytes: a running process that holds more is killed.
         require_wall: refuse to run guests when a required layer of the wall is off.
     """
@@ -67,6 +69,7 @@ class PoolOptions(msgspec.Struct, frozen=True):
     spares: int = SANDBOX_SPARES
     calls_max: int = SANDBOX_CALLS_MAX
     mapped_max: int = 64
+    kept_max_bytes: int = 0
     rss_max_bytes: int = SANDBOX_RSS_MAX_BYTES
     require_wall: bool = True
 
@@ -93,8 +96,7 @@ class SandboxPool:
         self._mapped: OrderedDict[str, None] = OrderedDict()
         self._loading: dict[str, asyncio.Future[None]] = {}
         self._spares: list[Sandbox] = []
-        self._idle: OrderedDict[Sandbox, None] = OrderedDict()
-        self._idle_of: dict[str, list[Sandbox]] = {}
+        self._idle = Idle(options.kept_max_bytes)
         self._all: set[Sandbox] = set()
         self._ending: set[Sandbox] = set()  # killed, their sockets not closed yet
         self._refilling = False
@@ -138,7 +140,7 @@ class SandboxPool:
             started.set()
             while not zygote.ended.done():
                 await asyncio.wait({zygote.ended}, timeout=TRIM_IDLE_S)
-                self._trim_idle()
+                self._idle.trim(asyncio.get_running_loop().time())
             _log.error("zygote_ended")
         except (ZygoteError, OSError, TimeoutError, WallError) as error:
             _log.error("sandbox_failed", reason=str(error))
@@ -243,9 +245,9 @@ class SandboxPool:
         limit = self._options.sandbox_max
         if len(self._all) - len(self._idle) - len(self._spares) >= limit:
             raise Overloaded(f"{limit} guests run already; try again later", retry_after_s=1)
-        for sandbox in self._idle_of.get(tenant, ())[::-1]:
+        for sandbox in self._idle.of(tenant):
             if component in sandbox.components and sandbox.alive:
-                self._leave_idle(sandbox)
+                self._idle.leave(sandbox)
                 if yields or not sandbox.yields or self._raise(sandbox):
                     return sandbox
         for at, sandbox in enumerate(self._spares):
@@ -278,7 +280,7 @@ class SandboxPool:
     def _make_room(self) -> None:
         """End the longest idle sandbox when there are as many processes as there may be."""
         if self._idle and len(self._all) >= self._options.sandbox_max + self._options.idle_max:
-            self._discard(next(iter(self._idle)))
+            self._discard(self._idle.oldest())
 
     def _give_back(self, sandbox: Sandbox, outcome: Outcome) -> None:
         result = outcome.result
@@ -287,29 +289,9 @@ class SandboxPool:
         if worn or broken or not sandbox.alive:
             self._discard(sandbox)
             return
-        self._idle[sandbox] = None
-        self._idle_of.setdefault(sandbox.tenant or "", []).append(sandbox)
+        self._idle.add(sandbox)
         if len(self._idle) > self._options.idle_max:
-            self._discard(next(iter(self._idle)))
-
-    def _trim_idle(self) -> None:
-        """Idle sandboxes give back what they kept; the longest idle come first."""
-        before_s = asyncio.get_running_loop().time() - TRIM_IDLE_S
-        for sandbox in self._idle:
-            if sandbox.idle_since_s > before_s:
-                return
-            if not sandbox.trimmed:
-                sandbox.trim()
-
-    def _leave_idle(self, sandbox: Sandbox) -> None:
-        if sandbox not in self._idle:
-            return
-        del self._idle[sandbox]
-        tenant = sandbox.tenant or ""
-        siblings = self._idle_of[tenant]
-        siblings.remove(sandbox)
-        if not siblings:
-            del self._idle_of[tenant]
+            self._discard(self._idle.oldest())
 
     def _discard(self, sandbox: Sandbox) -> None:
         self._forget(sandbox)
@@ -322,7 +304,7 @@ class SandboxPool:
 
     def _forget(self, sandbox: Sandbox) -> None:
         self._all.discard(sandbox)
-        self._leave_idle(sandbox)
+        self._idle.leave(sandbox)
         if sandbox in self._spares:
             self._spares.remove(sandbox)
             self._refill()

@@ -143,6 +143,11 @@ class Sandbox(asyncio.Protocol):
         """Whether it can take another call. One that was killed cannot, though its answer may have come before it died."""
         return not self._closed.done() and not self._violation and not self._killed
 
+    @property
+    def kept_bytes(self) -> int:
+        """What it holds more than a fresh one, as last measured."""
+        return max(0, self._rss_held - self._rss_fresh)
+
     async def ready(self) -> None:
         """Wait until the wall stands. Raises `TimeoutError` or `ConnectionError`."""
         async with asyncio.timeout(READY_MAX_S):
@@ -181,7 +186,7 @@ class Sandbox(asyncio.Protocol):
             self._result = None
         self.calls_served += 1
         self.idle_since_s = self._loop.time()
-        grown, in_call = max(0, self._rss_held - self._rss_fresh), max(0, self._rss_held - self._rss_before)
+        grown, in_call = self.kept_bytes, max(0, self._rss_held - self._rss_before)
         if result is None:
             death = await self._zygote.death_of(self.pid)
             self._count(calls.meter, None if death is None else death.cpu_us)

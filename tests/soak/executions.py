@@ -80,7 +80,7 @@ async def run(
     """All rows of this phase, from a runner of its own beside the stack's."""
     plan = Plan([f"soak-{number:02}" for number in range(tenants)], samples(stack), seed)
     found = Findings()
-    async with another_runner(stack, directory) as runner:
+    async with another_runner(stack, directory, RUNNER_IDLE_MEMORY_MB="0") as runner:
         began = time.monotonic()
         await _segments(runner, stack, plan, found, bounds, readings, say)
         took_s = time.monotonic() - began

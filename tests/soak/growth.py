@@ -38,7 +38,7 @@ assert CALLS < SANDBOX_CALLS_MAX
 async def run(stack: Stack, directory: Path, say: Say) -> list[Row]:
     """One row for each guest."""
     rows: list[Row] = []
-    async with another_runner(stack, directory, RUNNER_WORKERS="1") as runner:
+    async with another_runner(stack, directory, RUNNER_WORKERS="1", RUNNER_IDLE_MEMORY_MB="0") as runner:
         for extension in samples(stack):
             async with calling(runner.url, stack.runner_service_token) as caller:
                 slope, replaced = await _grown(caller, runner.pid, extension, say)

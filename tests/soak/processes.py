@@ -86,7 +86,7 @@ async def at_rest(pid: int, calls: int) -> Reading:
     async with asyncio.timeout(REST_MAX_S):
         last = read(pid, calls)
         while True:
-            await asyncio.sleep(TRIM_IDLE_S + 0.2)
+            await asyncio.sleep(2 * TRIM_IDLE_S + 0.5)  # the pool looks as often, and what it asks for takes a moment
             now = read(pid, calls)
             close = abs(now.sandbox_bytes - last.sandbox_bytes) <= STEADY_SHARE * last.sandbox_bytes
             if close and now.sandboxes == last.sandboxes and now.descriptors == last.descriptors:

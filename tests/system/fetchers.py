@@ -29,20 +29,27 @@ API, OTHER = "api.example.com", "other.example.com"
 FETCH = "cap:http.fetch"
 
 
-class Place(msgspec.Struct, frozen=True):
-    """A gateway and a runner that let guests out, to hosts of the tests and no further.
+class Outside(msgspec.Struct, frozen=True):
+    """Where guests may be let out to: hosts of the tests and no further.
 
     Attributes:
-        base: the gateway.
+        authority: whose certificates they show.
         port: of both hosts, which the operator exempted from the address table.
         dns_port: where the runner asks for names.
     """
 
-    base: str
-    runner: RunnerProcess
     authority: Authority
     port: int
     dns_port: int
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What a runner has to be told."""
+        return {
+            "EXT_EGRESS_ALLOW_PRIVATE": f"{API}:{self.port},{OTHER}:{self.port}",
+            "EXT_EGRESS_DNS": f"127.0.0.1:{self.dns_port}",
+            "EXT_EGRESS_CA": self.authority.pem,
+        }
 
     def origin(self, host: str = API) -> str:
         """One of the hosts."""
@@ -55,6 +62,13 @@ class Place(msgspec.Struct, frozen=True):
         tls = self.authority.serving(API, OTHER)
         async with Names(known, port=self.dns_port), Upstream(answering, tls, self.port) as upstream:
             yield upstream
+
+
+class Place(Outside, frozen=True):
+    """A gateway, by its address, and a runner that let guests out there."""
+
+    base: str
+    runner: RunnerProcess
 
 
 class Fetcher(msgspec.Struct, frozen=True):
@@ -81,24 +95,29 @@ class Fetcher(msgspec.Struct, frozen=True):
 @contextlib.asynccontextmanager
 async def let_out(stack: Stack, folder: Path, **changes: str) -> AsyncIterator[Place]:
     """Both services once more, with a way out."""
-    port, dns_port = random_free(), _free_datagram_port()
-    authority = Authority(folder)
-    settings = {
-        "EXT_EGRESS_ALLOW_PRIVATE": f"{API}:{port},{OTHER}:{port}",
-        "EXT_EGRESS_DNS": f"127.0.0.1:{dns_port}",
-        "EXT_EGRESS_CA": authority.pem,
-        **changes,
-    }
+    outside = somewhere(folder)
     async with (
-        another_runner(stack, folder, **settings) as runner,
+        another_runner(stack, folder, **{**outside.settings, **changes}) as runner,
         another_gateway(stack, RUNNER_BASE_URL=runner.url) as gateway,
     ):
-        yield Place(gateway.url, runner, authority, port, dns_port)
+        yield Place(outside.authority, outside.port, outside.dns_port, gateway.url, runner)
 
 
-async def fetcher(admin: Visitor, place: Place, sample: str, folder: Path, *, granted: bool = True) -> Fetcher:
-    """The guest of `sample`, installed for the visitor's tenant with both the capability and its host, or neither."""
-    name = f"tests.{'fetcher' if granted else 'confined'}-{sample.removeprefix('hello-')}"
+def somewhere(folder: Path) -> Outside:
+    """Free ports, and an authority that keeps its files in `folder`."""
+    return Outside(Authority(folder), random_free(), _free_datagram_port())
+
+
+async def fetcher(
+    admin: Visitor, place: Place, sample: str, folder: Path, *, granted: bool = True, kind: str = ""
+) -> Fetcher:
+    """The guest of `sample`, installed for the visitor's tenant with both the capability and its host, or neither.
+
+    Args:
+        kind: of the extension, for those who count what only theirs does.
+    """
+    kind = kind or ("fetcher" if granted else "confined")
+    name = f"tests.{kind}-{sample.removeprefix('hello-')}"
     hosts = [place.origin(), "https://inside.example.com"]
     described = manifest(
         name,

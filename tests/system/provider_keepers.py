@@ -24,11 +24,11 @@ import psycopg
 from deploy.local.ports import random_free
 from deploy.local.record import Stack
 from deploy.local.rest import answers
-from gateway.cli.build import build_guest
 from gateway.cli.project import open_project
 from gateway.cli.world import write_world
 from shared.keys import PrivateKey, public_keys
 from shared.provider_files import shipped
+from tests.built import component as built
 from tests.host_application import HostApplication, host_application
 from tests.shared.provider_sources import provider_files
 from tests.system.acting import Answer, Visitor, manifest, packed, signed, visiting
@@ -39,8 +39,8 @@ HERE: Final = Path(__file__).parent
 EXAMPLES: Final = HERE.parent / "examples"
 SOURCES: Final = {"python": "app.py", "quickjs": "handler.js", "starlingmonkey": "handler.js"}
 ASKED: Final = (*sorted(one.capability for one in shipped()), "cap:crm.read")
-FEED_MAX_S = 30.0
-SERVED_COUNT = 20  # answers in a row, so that every worker gave one
+GRANTED: Final = "granted"
+DENIED: Final = "denied"
 
 
 class Platform(msgspec.Struct, frozen=True):
@@ -63,8 +63,14 @@ class Platform(msgspec.Struct, frozen=True):
 
 
 @contextlib.asynccontextmanager
-async def platform_with_host_application(stack: Stack, folder: Path) -> AsyncIterator[Platform]:
-    """Gateway, compiler and runner beside the stack's, all three with one provider of the operator's, and its peer."""
+async def platform_with_host_application(stack: Stack, folder: Path, **settings: str) -> AsyncIterator[Platform]:
+    """Gateway, compiler and runner beside the stack's, all three with one provider of the operator's, and its peer.
+
+    Args:
+        stack: whose databases and keys they share.
+        folder: for what they write.
+        settings: further ones of the runner.
+    """
     providers = provider_files(folder / "providers")
     directory = {"EXT_PROVIDERS_DIR": str(providers)}
     key = Path(environment_of(stack.pids["runner"])["RUNNER_GATEWAY_KEYS"])
@@ -73,7 +79,15 @@ async def platform_with_host_application(stack: Stack, folder: Path) -> AsyncIte
         endpoints = host.endpoints("clients", "crm", "invoicing", "services")
         runner, compiler = await asyncio.gather(
             into.enter_async_context(
-                another_runner(stack, folder, **directory, RUNNER_PROVIDER_ENDPOINTS=endpoints, RUNNER_WORKERS="1")
+                another_runner(
+                    stack,
+                    folder,
+                    **directory,
+                    RUNNER_PROVIDER_ENDPOINTS=endpoints,
+                    UI_PROXY_BASE_URL=host.ui_proxy,
+                    RUNNER_WORKERS="1",
+                    **settings,
+                )
             ),
             into.enter_async_context(another_compiler(stack, folder, **directory)),
         )
@@ -104,10 +118,17 @@ async def another_compiler(stack: Stack, folder: Path, **changes: str) -> AsyncI
             await asyncio.to_thread(process.wait, STOP_MAX_S)
 
 
-def described(engine: str, version: str = "1.0.0") -> dict[str, Any]:
-    """The manifest of such an extension; users of the client portal may call it."""
+def described(kind: str, engine: str, version: str = "1.0.0") -> dict[str, Any]:
+    """The manifest of such an extension; users of the client portal may call it.
+
+    Args:
+        kind: `granted` or `denied`: what a tenant decides is of one extension always the same, since every worker of a
+            runner learns by itself that an install ended and began anew.
+        engine: what its guest runs on.
+        version: of the extension.
+    """
     return manifest(
-        f"tests.services-{engine}",
+        f"tests.services-{kind}-{engine}",
         version,
         capabilities=list(ASKED),
         ui={"type": "iframe", "entry": "ui/index.html", "hooks": {"clientPortalMenu": {"label": "Services"}}},
@@ -121,18 +142,19 @@ def component(folder: Path, engine: str) -> bytes:
     (project / "ui").mkdir(parents=True)
     sources.mkdir(exist_ok=True)
     shutil.copyfile(HERE / "provider_guests" / SOURCES[engine], sources / SOURCES[engine])
-    (project / "manifest.json").write_bytes(msgspec.json.encode(described(engine)))
+    (project / "manifest.json").write_bytes(msgspec.json.encode(described(GRANTED, engine)))
     (project / "ui" / "index.html").write_text("<!doctype html><title>t</title>")
     if engine != "python":
         (project / "package.json").write_text(json.dumps({"alga": {"engine": engine, "runtime": True}}))
         (project / "node_modules").symlink_to(EXAMPLES / "node_modules")
-    wit = write_world(open_project(project))
-    return build_guest(project, folder / f"{engine}-tree", wit=wit, log=lambda _line: None).read_bytes()
+    return built(f"services-{engine}", project, write_world(open_project(project)))
 
 
-async def publish(publisher: Visitor, folder: Path, engine: str, wasm: bytes, version: str = "1.0.0") -> Answer:
+async def publish(
+    publisher: Visitor, folder: Path, kind: str, engine: str, wasm: bytes, version: str = "1.0.0"
+) -> Answer:
     """Sign and publish the extension."""
-    about = described(engine, version)
+    about = described(kind, engine, version)
     folder.mkdir(parents=True, exist_ok=True)
     data, digest = packed(folder, about, wasm, known=frozenset(ASKED))
     key = PrivateKey.from_pem(Path(publisher.stack.signing_key).read_text())
@@ -145,19 +167,9 @@ async def offer_to_everyone(stack: Stack) -> None:
         await database.execute("update extension_registry set visibility = 'public' where name like 'tests.services-%'")
 
 
-async def installed(visitor: Visitor, extension_id: str, *, granted: bool) -> str:
-    """An install with all that is asked for, or with nothing; made anew."""
-    body = {"extension": extension_id, "grants": {"capabilities": list(ASKED) if granted else []}}
+async def installed(visitor: Visitor, extension_id: str, kind: str) -> str:
+    """An install with all that is asked for, or with nothing; one that is there is used again."""
+    body = {"extension": extension_id, "grants": {"capabilities": list(ASKED) if kind == GRANTED else []}}
     answer = await visitor.post("/api/installs", body)
-    if answer.status == 409:
-        await visitor.call("DELETE", f"/api/installs/{answer.json()['install_id']}")
-        answer = await visitor.post("/api/installs", body)
-    assert answer.status == 201, answer.body
-    install = str(answer.json()["install_id"])
-    # Each worker of the runner hears of a new start by itself; until then it refuses what was removed before.
-    served = 0
-    async with asyncio.timeout(FEED_MAX_S):
-        while served < SERVED_COUNT:
-            answer = await visitor.get(f"/api/ext/{install}/nothing")
-            served = 0 if b'"code":"revoked"' in answer.body else served + 1
-    return install
+    assert answer.status in (201, 409), answer.body
+    return str(answer.json()["install_id"])

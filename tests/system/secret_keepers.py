@@ -14,9 +14,9 @@ import psycopg
 import pytest
 
 from deploy.local.record import Stack
-from gateway.cli.build import build_guest
 from shared.keys import PrivateKey
 from shared.limits import INSTALL_CACHE_S
+from tests.built import component as built
 from tests.system.acting import Answer, Visitor, manifest, packed, signed
 
 HERE: Final = Path(__file__).parent
@@ -68,7 +68,7 @@ def component(folder: Path, engine: str) -> bytes:
     if engine != "python":
         (project / "package.json").write_text(json.dumps({"alga": {"engine": engine, "runtime": True}}))
         (project / "node_modules").symlink_to(EXAMPLES / "node_modules")
-    return build_guest(project, folder / f"{engine}-tree", wit=WIT, log=lambda _line: None).read_bytes()
+    return built(f"secrets-{engine}", project, WIT)
 
 
 def described(name: str) -> dict[str, Any]:

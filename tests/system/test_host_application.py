@@ -9,7 +9,7 @@ import base64
 import contextlib
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from tests.shared.provider_sources import CRM_WIT, provider_files
 from tests.system.acting import Answer, Visitor, visiting
 from tests.system.gateways import another_gateway
 from tests.system.provider_keepers import (
+    DENIED,
+    GRANTED,
     Platform,
     component,
     installed,
@@ -77,6 +79,12 @@ class Guest(msgspec.Struct, frozen=True):
         return found["value"]
 
 
+Versions = dict[tuple[str, str], dict[str, Any]]
+"""What the registry said of each guest, by what its install is granted and its engine."""
+
+Install = Callable[..., Awaitable[Guest]]
+
+
 def extension_of(version: dict[str, Any], guest: Guest) -> Extension:
     """The install as `stack.json` would describe it."""
     return Extension(
@@ -128,24 +136,27 @@ async def versions(
     components: dict[str, bytes],
     stack: Stack,
     tmp_path_factory: pytest.TempPathFactory,
-) -> dict[str, dict[str, Any]]:
-    """Each guest's version in the registry, published through a gateway and a compiler that know the services."""
+) -> Versions:
+    """Each guest in the registry, twice, published through a gateway and a compiler that know the services."""
     folder = tmp_path_factory.mktemp("published")
-    found: dict[str, dict[str, Any]] = {}
+    found: Versions = {}
     for engine, wasm in components.items():
-        answer = await publish(people["admin"], folder, engine, wasm)
-        assert answer.status == 200, answer.body
-        found[engine] = answer.json()
-        assert found[engine]["state"] == "ready", found[engine]
+        for kind in (GRANTED, DENIED):
+            answer = await publish(people["admin"], folder, kind, engine, wasm)
+            assert answer.status == 200, answer.body
+            found[kind, engine] = answer.json()
+            assert answer.json()["state"] == "ready", answer.body
     await offer_to_everyone(stack)
     return found
 
 
 @pytest.fixture
-def granted(people: dict[str, Visitor], versions: dict[str, dict[str, Any]]) -> Any:
-    async def install(engine: str, who: str = "admin", *, all_of_it: bool = True) -> Guest:
+def installs(people: dict[str, Visitor], versions: Versions) -> Install:
+    """Installs a guest and calls it."""
+
+    async def install(engine: str, who: str = "admin", *, kind: str = GRANTED) -> Guest:
         visitor = people[who]
-        return Guest(visitor, await installed(visitor, versions[engine]["extension_id"], granted=all_of_it))
+        return Guest(visitor, await installed(visitor, versions[kind, engine]["extension_id"], kind))
 
     return install
 
@@ -154,8 +165,8 @@ def granted(people: dict[str, Visitor], versions: dict[str, dict[str, Any]]) -> 
 
 
 @each_guest
-async def test_a_guest_uses_every_shipped_service(granted: Any, platform: Platform, engine: str) -> None:
-    guest = await granted(engine)
+async def test_a_guest_uses_every_shipped_service(installs: Install, platform: Platform, engine: str) -> None:
+    guest = await installs(engine)
     platform.host.asked.clear()
     listed = await guest.value("/clients?search=o")
     assert [one["clientId"] for one in listed["items"]] == ["c-2"]
@@ -187,8 +198,10 @@ async def test_a_guest_uses_every_shipped_service(granted: Any, platform: Platfo
 
 
 @each_guest
-async def test_a_guest_uses_a_service_that_the_operator_declared(granted: Any, platform: Platform, engine: str) -> None:
-    guest = await granted(engine)
+async def test_a_guest_uses_a_service_that_the_operator_declared(
+    installs: Install, platform: Platform, engine: str
+) -> None:
+    guest = await installs(engine)
     platform.host.acts.append(answering(b'[{"contact_id":"k-1","display_name":"Kim","tags":["a","b"]}]'))
     (found,) = await guest.value("/contacts?search=ki")
     assert (found["contactId"], found["displayName"], found["score"], found["tags"]) == ("k-1", "Kim", None, ["a", "b"])
@@ -204,9 +217,9 @@ async def test_a_guest_uses_a_service_that_the_operator_declared(granted: Any, p
 
 
 async def test_the_host_application_is_told_who_asks_by_the_gateway_and_the_body_says_the_same(
-    granted: Any, platform: Platform, people: dict[str, Visitor]
+    installs: Install, platform: Platform, people: dict[str, Visitor]
 ) -> None:
-    guest = await granted("quickjs")
+    guest = await installs("quickjs")
     platform.host.asked.clear()
     for who in ("admin", "client", "key"):
         await guest.value("/services", visitor=people[who])
@@ -224,26 +237,26 @@ async def test_the_host_application_is_told_who_asks_by_the_gateway_and_the_body
 
 @each_guest
 async def test_a_user_of_a_client_is_shown_its_own_client(
-    granted: Any, people: dict[str, Visitor], engine: str
+    installs: Install, people: dict[str, Visitor], engine: str
 ) -> None:
-    guest = await granted(engine)
+    guest = await installs(engine)
     listed = await guest.value("/clients?all", visitor=people["client"])
     assert [one["clientName"] for one in listed["items"]] == ["Pied Piper"]
     assert await guest.value("/clients/c-1", visitor=people["client"]) is None
     assert len((await guest.value("/clients?all"))["items"]) == 4
 
 
-async def test_tenants_see_their_own_clients(granted: Any) -> None:
-    acme, globex = await granted("quickjs"), await granted("quickjs", "globex")
+async def test_tenants_see_their_own_clients(installs: Install) -> None:
+    acme, globex = await installs("quickjs"), await installs("quickjs", "globex")
     assert {one["clientId"] for one in (await globex.value("/clients"))["items"]} == {"g-1"}
     assert "g-1" not in {one["clientId"] for one in (await acme.value("/clients"))["items"]}
 
 
 @each_guest
 async def test_what_the_host_application_refuses_reaches_the_guest_as_its_own_error(
-    granted: Any, platform: Platform, engine: str
+    installs: Install, platform: Platform, engine: str
 ) -> None:
-    guest = await granted(engine)
+    guest = await installs(engine)
     assert await guest.json("/clients?page=0") == {"interface": "clients", "error": "invalid-input"}
     for status, code in ((403, "not-allowed"), (500, "internal"), (302, "internal")):
         platform.host.acts.append(answering(b"a trace", status, location=platform.host.url("services")))
@@ -260,9 +273,9 @@ async def test_what_the_host_application_refuses_reaches_the_guest_as_its_own_er
 
 @each_guest
 async def test_without_the_grants_every_call_is_refused_and_nobody_is_asked(
-    granted: Any, platform: Platform, engine: str
+    installs: Install, platform: Platform, engine: str
 ) -> None:
-    guest = await granted(engine, all_of_it=False)
+    guest = await installs(engine, kind=DENIED)
     platform.host.asked.clear()
     before = len(platform.host.headers)
     for path in ("/clients", "/clients/c-1", "/services", "/services/s-1", "/contacts?search=x", "/contacts/k-1"):
@@ -275,10 +288,10 @@ async def test_without_the_grants_every_call_is_refused_and_nobody_is_asked(
 
 
 async def test_a_call_at_the_runner_without_the_gateway_is_refused_and_explained(
-    granted: Any, platform: Platform, versions: dict[str, dict[str, Any]]
+    installs: Install, platform: Platform, versions: Versions
 ) -> None:
-    guest = await granted("quickjs")
-    extension = extension_of(versions["quickjs"], guest)
+    guest = await installs("quickjs")
+    extension = extension_of(versions[GRANTED, "quickjs"], guest)
     before = len(platform.host.headers)
     body = execute_body(extension, "/clients/c-1", providers=("cap:context.read", "cap:client.read"))
     headers = {"content-type": "application/json", "x-alga-tenant": "acme", "x-alga-extension": extension.id}
@@ -289,13 +302,11 @@ async def test_a_call_at_the_runner_without_the_gateway_is_refused_and_explained
     assert len(platform.host.headers) == before
 
 
-async def test_the_debug_stream_tells_the_author_why(
-    granted: Any, platform: Platform, versions: dict[str, dict[str, Any]]
-) -> None:
-    guest = await granted("quickjs")
+async def test_the_debug_stream_tells_the_author_why(installs: Install, platform: Platform, versions: Versions) -> None:
+    guest = await installs("quickjs")
     platform.host.acts.append(answering(b'{"clientId":"c-1","clientName":7,"isInactive":false}'))
     token = platform.stack.tenant("acme").admin_token
-    async with watching(platform.stack, extension_of(versions["quickjs"], guest), token) as stream:
+    async with watching(platform.stack, extension_of(versions[GRANTED, "quickjs"], guest), token) as stream:
         await guest.json("/clients/c-1")
         why = "clients.get-client: its answer is not of the function's type: $.clientName: Expected `str`, got `int`"
         await stream.until(lambda stream: why in stream.messages)
@@ -308,24 +319,24 @@ async def test_a_platform_without_a_service_rejects_who_asks_for_it_and_says_why
     stack: Stack, components: dict[str, bytes], tmp_path: Path
 ) -> None:
     async with visiting(stack, stack.tenant("acme").admin_token) as somebody:  # by way of the stack's own compiler
-        answer = await publish(somebody, tmp_path, "quickjs", components["quickjs"], "1.0.1")
+        answer = await publish(somebody, tmp_path, GRANTED, "quickjs", components["quickjs"], "1.0.1")
     assert answer.status == 200, answer.body
     assert answer.json()["state"] == "rejected"
     reason = answer.json()["reason"]
     assert (reason["code"], reason["violations"][0]["code"]) == ("manifest_invalid", "capability_unknown")
 
 
-async def test_a_runner_that_lacks_a_granted_service_says_so(stack: Stack, granted: Any) -> None:
-    guest = await granted("quickjs")
+async def test_a_runner_that_lacks_a_granted_service_says_so(stack: Stack, installs: Install) -> None:
+    guest = await installs("quickjs")
     async with visiting(stack, stack.tenant("acme").admin_token) as elsewhere:  # same database, other processes
         answer = await guest.call("GET", "/clients/c-1", visitor=elsewhere)
     assert (answer.status, answer.code) == (502, "bad_gateway")
 
 
 async def test_a_gateway_that_knows_a_service_otherwise_is_told_and_nothing_runs(
-    stack: Stack, platform: Platform, granted: Any, tmp_path: Path
+    stack: Stack, platform: Platform, installs: Install, tmp_path: Path
 ) -> None:
-    guest = await granted("quickjs")
+    guest = await installs("quickjs")
     other = provider_files(tmp_path / "other", wit=CRM_WIT.replace("at-most: u32", "at-most: u64"))
     changes = {"EXT_PROVIDERS_DIR": str(other), "RUNNER_BASE_URL": platform.runner.url}
     before = len(platform.host.headers)

@@ -59,7 +59,7 @@ async def populated(
 ) -> DatabaseUrls:
     """Rows of two tenants in every table."""
     for tenant, client in zip(TENANTS, (public, other), strict=True):
-        one = bundle(f"{tenant}.crm", publisher=tenant)
+        one = bundle(f"{tenant}.crm", publisher=tenant, salt="events", events=[{"topic": "a.b"}])
         await publish(client, compiler, one, publisher_key)
         made = await install(client, f"{tenant}.crm", config={"region": tenant})
         assert made.status == 201
@@ -87,6 +87,32 @@ async def populated(
             await tx.execute(
                 """insert into ext_storage_records (tenant_id, install_id, namespace, key, value)
                    select tenant_id, id, 'notes', 'first', '' from tenant_extension_install"""
+            )
+            await tx.execute(
+                """insert into tenant_extension_denied_target
+                     (tenant_id, install_id, target, reason, grantable, observed, times)
+                   select tenant_id, id, 'https://a.example', 'not-granted', true, false, 1
+                     from tenant_extension_install"""
+            )
+            await tx.execute(
+                """with event as (
+                     insert into extension_event (tenant_id, id, source, topic, occurred_at, sha256, hops)
+                     select tenant_id, gen_random_uuid(), '/host', 'a.b', now(), '', 1 from tenant_extension_install
+                     returning tenant_id, id
+                   ) insert into extension_event_delivery (tenant_id, event_id, install_id)
+                   select e.tenant_id, e.id, i.id from event e, tenant_extension_install i"""
+            )
+            await tx.execute(
+                """insert into tenant_extension_schedule
+                     (id, tenant_id, install_id, endpoint_method, endpoint_path, cron, timezone)
+                   select gen_random_uuid(), tenant_id, id, 'POST', '/notes', '0 0 1 1 *', 'UTC'
+                     from tenant_extension_install"""
+            )
+        async with store.platform() as tx:
+            await tx.execute(
+                """insert into tenant_extension_schedule_run (schedule_id, fire_at, tenant_id, cause, state)
+                   select id, now(), tenant_id, 'time', 'ok' from tenant_extension_schedule where tenant_id = %s""",
+                (tenant,),
             )
     return database
 
@@ -185,9 +211,26 @@ async def test_a_tenant_cannot_write_into_another_ones_rows(populated: DatabaseU
         "update api_key set permissions = '{platform:admin}'",
         "select ensure_execution_log_partitions()",
         "create table mine ()",
+        """insert into tenant_extension_schedule
+             (id, tenant_id, install_id, endpoint_method, endpoint_path, cron, timezone)
+           values (gen_random_uuid(), 'acme', gen_random_uuid(), 'POST', '/', '0 0 1 1 *', 'UTC')""",
+        """insert into tenant_extension_schedule_run (schedule_id, fire_at, tenant_id, cause, state)
+           values (gen_random_uuid(), now(), 'acme', 'time', 'ok')""",
+        "update tenant_extension_schedule_run set state = 'ok'",
+        "delete from tenant_extension_schedule_run",
         "insert into ext_storage_usage values ('globex', gen_random_uuid(), 0, 0)",
         "insert into ext_storage_namespaces values ('globex', gen_random_uuid(), 'n', 0)",
         "insert into ext_storage_records select 'globex', gen_random_uuid(), 'n', 'k', ''",
+        """insert into extension_event (tenant_id, id, source, topic, occurred_at, sha256, hops)
+           values ('globex', gen_random_uuid(), '/host', 'a.b', now(), '', 1)""",
+        "insert into extension_event_delivery values ('globex', gen_random_uuid(), gen_random_uuid())",
+        "insert into extension_event_delivery values ('acme', gen_random_uuid(), gen_random_uuid())",
+        "insert into extension_event_subscription values (gen_random_uuid(), 'a.b', '/events')",
+        "update extension_event set topic = 'c.d'",
+        "delete from extension_event",
+        "update extension_event_subscription set handler = '/'",
+        "insert into tenant_extension_denied_target values ('globex', gen_random_uuid(), 't', 'r', true, false, 1)",
+        "insert into tenant_extension_denied_target values ('acme', gen_random_uuid(), 't', 'r', true, false, 1)",
     ],
 )
 async def test_a_tenants_transaction_is_refused(store: Database, statement: str) -> None:
@@ -209,6 +252,15 @@ async def test_a_tenants_transaction_is_refused(store: Database, statement: str)
         "delete from tenant_extension_install_secrets",
         "update tenant_extension_install_secrets set hosts = '{}'",
         "update console_session set tenant_id = 'globex'",
+        "select payload from extension_event",
+        "select topic from extension_event",
+        "update extension_event set payload = null",
+        "insert into extension_event_delivery values ('acme', gen_random_uuid(), gen_random_uuid())",
+        "update extension_event_delivery set install_id = gen_random_uuid()",
+        "update extension_event_delivery set tenant_id = 'globex'",
+        "select target from tenant_extension_denied_target",
+        "update tenant_extension_denied_target set last_at = now()",
+        "insert into tenant_extension_denied_target values ('acme', gen_random_uuid(), 't', 'r', true, false, 1)",
     ],
 )
 async def test_the_platforms_transaction_is_refused(store: Database, statement: str) -> None:

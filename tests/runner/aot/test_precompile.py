@@ -21,8 +21,8 @@ from runner.aot import artefacts
 from runner.aot.artefacts import Expected
 from runner.aot.precompile import Report
 from runner.bundles.objects import Objects, open_objects
-from runner.cores import usable_cores
 from runner.sandbox.engine import CPU_TARGET, EngineOptions, engine_id
+from runner.usable import usable_cores
 from shared.errors import BundleNotFound
 from shared.ids import digest_hex
 from shared.keys import PrivateKey

@@ -8,8 +8,8 @@ from runner.debug.marks import record_end, record_start
 from runner.debug.recorder import Recorder
 from shared.deadline import Deadline
 from shared.debug_event import ExtDebugEvent, Stream
-from shared.limits import LOG_EVENT_MAX_BYTES
-from shared.wire import Context, Http, Usage
+from shared.limits import EGRESS_DENIED_TARGETS_MAX_COUNT, LOG_EVENT_MAX_BYTES
+from shared.wire import Context, DeniedTarget, Http, Usage
 from tests.debug_events import EXTENSION
 
 CONTEXT = Context(
@@ -178,6 +178,28 @@ def test_an_incident_is_kept_also_when_nobody_asked_for_debugging() -> None:
     silent = Recorder(CONTEXT, None)
     silent.incident("secret_expired", "refused")
     assert silent.incidents == ("secret_expired",)
+
+
+@pytest.mark.parametrize("extra", [-1, 0, 1])
+def test_denied_targets_are_counted_for_each_reason_within_bounds_and_without_debugging(extra: int) -> None:
+    silent = Recorder(CONTEXT, None)
+    for number in range(EGRESS_DENIED_TARGETS_MAX_COUNT + extra):
+        silent.denied_target(f"https://{number}.example", "not-granted", grantable=True)
+    silent.denied_target("https://0.example", "not-granted", grantable=True, observed=True)
+    first, *others = silent.denied_targets
+    assert first == DeniedTarget(
+        target="https://0.example", reason="not-granted", times=2, grantable=True, observed=True
+    )
+    assert len(others) + 1 == EGRESS_DENIED_TARGETS_MAX_COUNT + min(0, extra)
+    silent.denied_target("https://0.example", "ip-denied", grantable=False)
+    assert len(silent.denied_targets) == EGRESS_DENIED_TARGETS_MAX_COUNT
+
+
+def test_a_denied_target_that_holds_a_secret_is_told_to_nobody(recorder: Recorder) -> None:
+    recorder.conceal("s3cr3t-value")
+    recorder.denied_target("https://s3cr3t-value.evil.example", "not-granted", grantable=True)
+    recorder.denied_target("https://good.example", "not-granted", grantable=True)
+    assert [one.target for one in recorder.denied_targets] == ["https://good.example"]
 
 
 def test_our_own_credentials_are_concealed_without_being_told(recorder: Recorder, kept: Kept) -> None:

@@ -29,6 +29,7 @@ class Told:
     def __init__(self) -> None:
         self.messages: list[str] = []
         self.incidents: list[str] = []
+        self.targets: Counter[tuple[str, str, bool, bool]] = Counter()
 
     def record(self, level: Level, stream: Stream, message: str) -> None:
         assert stream == "system"
@@ -37,6 +38,9 @@ class Told:
     def incident(self, code: str, message: str) -> None:
         self.incidents.append(code)
         self.messages.append(message)
+
+    def denied_target(self, target: str, reason: str, *, grantable: bool, observed: bool = False) -> None:
+        self.targets[target, reason, grantable, observed] += 1
 
 
 class Counted:

@@ -18,7 +18,7 @@ from shared.limits import (
 )
 from tests.runner.egress.names import Names
 from tests.runner.egress.outside import CALLER, outside, private
-from tests.runner.egress.upstream import Upstream
+from tests.runner.egress.upstream import Upstream, redirecting
 
 
 def at(upstream: Upstream) -> str:
@@ -148,6 +148,36 @@ def test_a_grant_outside_the_grammar_never_matches_and_the_others_do() -> None:
 
 
 # ---- counts for an administrator ------------------------------------------------------------------------------
+
+
+async def test_each_denied_origin_is_told_with_whether_an_entry_would_allow_it() -> None:
+    async with Upstream() as up, outside(private=private(f"up.localhost:{up.port}")) as out:
+        for _ in range(2):
+            await out.get(at(up) + "/canary?canary", grant="https://other.example")
+        await out.get("http://10.0.0.1/")
+        await out.fetches(at(up)).fetch("TRACE", at(up), [], b"")
+    assert out.told.targets == {
+        (at(up), "not-granted", True, False): 2,
+        ("http://10.0.0.1", "ip-denied", False, False): 1,
+        (at(up), "method-denied", False, False): 1,
+    }
+
+
+async def test_what_is_observed_is_told_as_such_and_what_is_no_origin_or_was_allowed_is_not() -> None:
+    async with Upstream() as up, outside(private=private(f"up.localhost:{up.port}"), observe=True) as out:
+        assert isinstance(await out.get(at(up), grant="https://other.example"), Answer)
+        assert isinstance(await out.get(at(up)), Answer)
+        assert await out.get("no url", grant="https://other.example") == "invalid-url"
+    assert out.told.targets == {(at(up), "not-granted", True, True): 1}
+
+
+async def test_a_redirect_to_where_an_install_may_not_go_is_told_as_that_place() -> None:
+    async with (
+        Upstream(redirecting(lambda _: "https://elsewhere.example/x")) as up,
+        outside(private=private(f"up.localhost:{up.port}")) as out,
+    ):
+        assert await out.get(at(up), ("x-ext-follow-redirects", "1")) == "not-allowed"
+    assert out.told.targets == {("https://elsewhere.example", "redirect-denied", True, False): 1}
 
 
 def test_denials_are_counted_by_install_and_target() -> None:

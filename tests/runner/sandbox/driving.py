@@ -82,6 +82,7 @@ class Driver:
         timeout_ms: int = 3000,
         memory_mb: int = 8,
         grants: tuple[str, ...] = GRANTS,
+        user: Any = "not-available",
         calls: Recorded | None = None,
         waiting: Callable[[bool], None] = lambda _waiting: None,
         yields: bool = False,
@@ -105,7 +106,7 @@ class Driver:
             headers=headers if headers is not None else [("x-test", "1")],
             body=body,
             capabilities=grants,
-            user="not-available",
+            user=user,
             config=[("region", "emea")],
         )
         return await self.pool.execute(tenant, frame, deadline, calls or Recorded(), waiting, yields=yields)

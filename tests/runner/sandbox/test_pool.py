@@ -115,7 +115,8 @@ async def test_a_log_line_arrives_before_the_answer(driver: Driver) -> None:
 
 async def test_a_flood_of_lines_ends_in_one_marker_and_silence(driver: Driver) -> None:
     calls = Recorded()
-    failed(await driver.call("/w", timeout_ms=1500, calls=calls))
+    outcome = await driver.call("/w", timeout_ms=1500, calls=calls)
+    assert not isinstance(outcome.result, frames.Done)  # ended inside, or killed where the machine is busy
     assert sum(len(line[2]) for line in calls.lines) < 1.1 * (1 << 20)
     assert [line[1] for line in calls.lines].count("system") <= 1
 

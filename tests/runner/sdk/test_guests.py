@@ -13,7 +13,8 @@ import pytest
 from runner.sandbox import frames
 from runner.sandbox.pool import PoolOptions
 from shared.component import inspect_component
-from tests.runner.sandbox.driving import Driver, compiled, running_pool
+from tests.built import native
+from tests.runner.sandbox.driving import Driver, running_pool
 from tests.runner.sdk.building import ENDPOINT, SCHEDULE, Guest, built
 
 pytestmark = [pytest.mark.guests, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -32,7 +33,7 @@ def components(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def code(components: dict[str, Path]) -> dict[str, bytes]:
-    return {engine: compiled(path) for engine, path in components.items()}
+    return {engine: native(f"runtimes-{engine}", path.read_bytes()) for engine, path in components.items()}
 
 
 @pytest.fixture

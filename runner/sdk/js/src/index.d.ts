@@ -2,6 +2,7 @@
 
 import type { ClientSummary, Clients, Invoicing, ServiceSummary, Services } from './host-application.js';
 
+export * from './events.js';
 export type * from './host-application.js';
 
 // ---- what crosses the border ------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 
 export { createConsole } from './console.js';
 export { HostError, HttpError } from './errors.js';
+export { createMockEvent, readEvent } from './events.js';
 export { createFetch } from './fetch.js';
 export { createHandler } from './handler.js';
 export { bindHost, bindProvider } from './host.js';

@@ -7,6 +7,9 @@ import { bindHost } from './host.js';
 import { mockHostApplication } from './mock-host-application.js';
 import { mockStorage } from './mock-storage.js';
 
+const TOPIC = /^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/;
+const EVENT_MAX_BYTES = 65_536;
+
 /**
  * A host whose interfaces behave as the platform's, with a test's own functions in place of some.
  *
@@ -79,7 +82,17 @@ function modules(recorded) {
     scheduler: mockScheduler(),
     metrics: { counter: sample('counter'), gauge: sample('gauge'), histogram: sample('histogram') },
     config: { get: () => undefined, getAll: () => [] },
-    events: { publish: (topic, payload) => void recorded.events.push({ topic, payload }) },
+    events: {
+      publish: (topic, payload) => {
+        if (topic.length > 200 || !TOPIC.test(topic)) {
+          refusing('a topic must be 1-200 characters: words separated by dots')();
+        }
+        if (payload.length > EVENT_MAX_BYTES) {
+          refusing(`an event's payload may have at most ${EVENT_MAX_BYTES} bytes`)();
+        }
+        recorded.events.push({ topic, payload });
+      },
+    },
   };
 }
 

@@ -17,6 +17,9 @@ from alga_extension.entry import answer as answer
 from alga_extension.entry import entry as entry
 from alga_extension.errors import HostError as HostError
 from alga_extension.errors import HttpError as HttpError
+from alga_extension.events import Event as Event
+from alga_extension.events import mock_event as mock_event
+from alga_extension.events import read_event as read_event
 from alga_extension.host import Host as Host
 from alga_extension.host_application import ClientsListResult as ClientsListResult
 from alga_extension.host_application import ClientSummary as ClientSummary

@@ -4,6 +4,7 @@ otherwise, and everything said is recorded.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -27,6 +28,9 @@ from alga_extension.records import (
     UserDataV2,
 )
 from alga_extension.response import Headers, request_headers
+
+_TOPIC = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+_EVENT_MAX_BYTES = 65_536
 
 _CONTEXT = ContextData(
     request_id="request-mock",
@@ -256,4 +260,9 @@ class _Events:
         self._events = recorded.events
 
     def publish(self, topic: str, payload: bytes | str) -> None:
-        self._events.append((topic, _bytes(payload)))
+        said = _bytes(payload)
+        if len(topic) > 200 or not _TOPIC.fullmatch(topic):
+            raise HostError("events", "refused", "a topic must be 1-200 characters: words separated by dots")
+        if len(said) > _EVENT_MAX_BYTES:
+            raise HostError("events", "refused", f"an event's payload may have at most {_EVENT_MAX_BYTES} bytes")
+        self._events.append((topic, said))

@@ -108,7 +108,8 @@ test('secrets can be expired, broken or denied as on the platform', () => {
 // ---- the package ------------------------------------------------------------------------------------------------------
 
 test('what is exported has a type, and what has a type that is a value is exported', async () => {
-  const types = await readFile(new URL('src/index.d.ts', SOURCE), 'utf8');
+  const files = ['src/index.d.ts', 'src/events.d.ts'].map((name) => readFile(new URL(name, SOURCE), 'utf8'));
+  const types = (await Promise.all(files)).join('\n');
   const declared = [...types.matchAll(/^export (?:function|class|const) (\w+)/gm)].map(([, name]) => name);
   assert.deepEqual([...new Set(declared)].sort(), Object.keys(runtime).sort());
 });
