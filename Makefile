@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help venv run test test-unit check fmt bench soak reset lock clean
+.PHONY: help venv run test test-unit test-capabilities check fmt bench soak reset lock clean
 
 PYTHON ?= python3
 PY := .venv/bin/python
@@ -20,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 say = printf "$$([ -t 1 ] && printf '\033[1m==>\033[0m' || printf '==>') %s\n"
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 # ---- what everything stands on ------------------------------------------------------------------------------
 
@@ -103,6 +103,9 @@ test: venv .local/.browser.stamp ## every test that can run on this machine
 test-unit: venv ## the tests that need no server, no guest and no network: seconds
 	@$(say) "unit tests"
 	@$(PY) -m pytest -m "not (system or browser or security or faults or guests or slow)"
+
+test-capabilities: venv ## every function a guest may call, in each language, granted and denied, as a table; JSON=file
+	@$(PY) -m pytest --quiet -p tests.system.capability_matrix $(JSON:%=--capabilities-json %) tests/system/test_capabilities.py
 
 check: venv ## lint, format, types and known faults of wasmtime, as CI does
 	@$(say) "ruff check"

@@ -196,10 +196,10 @@ async def test_every_interface_of_the_host_answers_with_the_same_values(engine: 
 async def test_what_the_host_is_asked_has_the_types_of_the_world(engine: str, guest: Guest) -> None:
     _, calls = await guest.answer("/everything")
     asked = {(interface, function): arguments for interface, function, arguments in calls.asked}
-    assert asked["metrics", "counter"] == ["calls", 1.0, [["kind", "test"]]]
-    assert asked["ui-proxy", "call-route"] == ["status", b"x"]
-    assert asked["events", "publish"] == ["t", b"{}"]
-    assert asked["scheduler", "create-schedule"] == [["/x", "* * * * *", None, True, None, None]]
+    assert asked["metrics", "counter"] == ("calls", 1.0, [("kind", "test")])
+    assert asked["ui-proxy", "call-route"] == ("status", b"x")
+    assert asked["events", "publish"] == ("t", b"{}")
+    assert asked["scheduler", "create-schedule"] == (("/x", "* * * * *", None, True, None, None),)
 
 
 @every_guest
@@ -212,8 +212,8 @@ async def test_storage_keeps_bytes_and_revisions(engine: str, guest: Guest) -> N
         "deleted": "nothing",
     }
     _, calls = await guest.answer("/storage")
-    assert calls.asked[0] == ("storage", "put", [["n", "k", "ä".encode(), 7]])
-    assert calls.asked[2] == ("storage", "list-entries", ["n", "j"])
+    assert calls.asked[0] == ("storage", "put", (("n", "k", "ä".encode(), 7),))
+    assert calls.asked[2] == ("storage", "list-entries", ("n", "j"))
 
 
 @every_guest
