@@ -7,59 +7,23 @@ from typing import Any
 import pytest
 
 from runner.capabilities import events as capability
-from runner.capabilities.capability import Call
-from runner.capabilities.host_calls import HostCalls
 from runner.capabilities.table import BY_INTERFACE, CAPABILITIES, with_services
-from runner.debug.recorder import Recorder
 from shared import errors, events
-from shared.deadline import Deadline
-from shared.debug_event import ExtDebugEvent
 from shared.errors import PlatformError
 from shared.events import EventPublish, EventPublished
 from shared.limits import EVENT_PAYLOAD_MAX_BYTES, EVENT_TOPIC_MAX_CHARS
-from shared.wire import Context, ExecuteRequest, Http, Message
-from shared.wit_parser import load_world
+from tests.runner.capabilities.gateway_guest import TOKEN, WORLD, Gateway, GatewayGuest
 
-WORLD = load_world()
-CONTEXT = Context(
-    request_id="r-1", tenant_id="acme", extension_id="e", install_id="i", version_id="v", content_hash="sha256:x"
-)
-TOKEN = "header.claims.signature"
 DONE = EventPublished(id="7b0d8a50-9d4f-4b7e-8b1c-0d7f0c6f3f10")
 
 
-class Gateway:
-    """Answers what the test says and keeps what it was asked."""
-
-    def __init__(self, *answers: Message | PlatformError) -> None:
-        self.answers = list(answers)
-        self.asked: list[Any] = []
-
-    async def ask(self, path: str, message: Message, kind: type[Any], **about: Any) -> Any:
-        self.asked.append((path, message, kind, about))
-        answer = self.answers.pop(0)
-        if isinstance(answer, PlatformError):
-            raise answer
-        assert type(answer) is kind
-        return answer
-
-
-class Guest:
+class Guest(GatewayGuest):
     """Calls the interface as a sandbox does."""
 
-    def __init__(self, *answers: Message | PlatformError, token: str | None = TOKEN, granted: bool = True) -> None:
-        self.gateway, self.events = Gateway(*answers), list[ExtDebugEvent]()
-        request = ExecuteRequest(context=CONTEXT, http=Http(method="GET", path="/"), host_token=token)
-        call = Call(request, Deadline.after_ms(5000), Recorder(CONTEXT, self))
-        grants = frozenset({events.CAPABILITY} if granted else ())
-        self._calls = HostCalls(WORLD, grants, call, with_services(capability.capability(self.gateway)))
-
-    def emit(self, event: ExtDebugEvent) -> None:
-        if event.stream == "system":
-            self.events.append(event)
+    offer = staticmethod(capability.capability)
 
     async def publish(self, topic: str = "com.acme.x", payload: bytes = b"p") -> Any:
-        return await self._calls.answer("events", "publish", [topic, payload])
+        return await self.call("publish", topic, payload)
 
 
 async def test_an_event_is_one_question_with_the_calls_own_token() -> None:

@@ -8,13 +8,8 @@ import msgspec
 import pytest
 
 from runner.capabilities import scheduler as capability
-from runner.capabilities.capability import Call
-from runner.capabilities.host_calls import HostCalls
 from runner.capabilities.table import BY_INTERFACE, CAPABILITIES, with_services
-from runner.debug.recorder import Recorder
-from shared import errors, scheduler
-from shared.deadline import Deadline
-from shared.debug_event import ExtDebugEvent
+from shared import errors
 from shared.errors import PlatformError
 from shared.scheduler import (
     EndpointItem,
@@ -26,15 +21,9 @@ from shared.scheduler import (
     ScheduleItems,
     ScheduleUpdate,
 )
-from shared.wire import Context, ExecuteRequest, Http, Message
-from shared.wit_parser import load_world
 from shared.wit_types import Record
+from tests.runner.capabilities.gateway_guest import TOKEN, WORLD, Gateway, GatewayGuest
 
-WORLD = load_world()
-CONTEXT = Context(
-    request_id="r-1", tenant_id="acme", extension_id="e", install_id="i", version_id="v", content_hash="sha256:x"
-)
-TOKEN = "header.claims.signature"
 ITEM = ScheduleItem(
     id="s",
     endpoint_path="/notes",
@@ -58,38 +47,10 @@ INPUT = ("/notes", "0 8 * * *", "Europe/Berlin", True, "n", "{}")
 NOTHING = (None,) * 6
 
 
-class Gateway:
-    """Answers what the test says and keeps what it was asked."""
-
-    def __init__(self, *answers: Message | PlatformError) -> None:
-        self.answers = list(answers)
-        self.asked: list[Any] = []
-
-    async def ask(self, path: str, message: Message, kind: type[Any], **about: Any) -> Any:
-        self.asked.append((path, message, about))
-        answer = self.answers.pop(0)
-        if isinstance(answer, PlatformError):
-            raise answer
-        assert type(answer) is kind
-        return answer
-
-
-class Guest:
+class Guest(GatewayGuest):
     """Calls the interface as a sandbox does."""
 
-    def __init__(self, *answers: Message | PlatformError, token: str | None = TOKEN, granted: bool = True) -> None:
-        self.gateway, self.events = Gateway(*answers), list[ExtDebugEvent]()
-        request = ExecuteRequest(context=CONTEXT, http=Http(method="GET", path="/"), host_token=token)
-        call = Call(request, Deadline.after_ms(5000), Recorder(CONTEXT, self))
-        grants = frozenset({scheduler.CAPABILITY} if granted else ())
-        self._calls = HostCalls(WORLD, grants, call, with_services(capability.capability(self.gateway)))
-
-    def emit(self, event: ExtDebugEvent) -> None:
-        if event.stream == "system":
-            self.events.append(event)
-
-    async def call(self, function: str, *arguments: Any) -> Any:
-        return await self._calls.answer("scheduler", function, list(arguments))
+    offer = staticmethod(capability.capability)
 
 
 READS: dict[str, tuple[Any, ...]] = {"list-schedules": (), "get-schedule": ("s",), "get-endpoints": ()}
@@ -131,7 +92,7 @@ async def test_each_function_is_one_question_with_the_calls_own_token() -> None:
     names = ("endpoint", "cron", "timezone", "enabled", "name", "payload")
     assert create == ScheduleCreate(**dict(zip(names, INPUT, strict=True)), **left)
     assert update == ScheduleUpdate(id="s", cron="1 * * * *", enabled=False, timeout_ms=update.timeout_ms)
-    for path, message, about in guest.gateway.asked:
+    for path, message, _, about in guest.gateway.asked:
         assert path.startswith("/internal/scheduler/")
         assert (about["host_token"], about["request_id"]) == (TOKEN, "r-1")
         assert 4000 < message.timeout_ms <= 5000

@@ -7,58 +7,18 @@ from typing import Any
 import pytest
 
 from runner.capabilities import storage as capability
-from runner.capabilities.capability import Call
-from runner.capabilities.host_calls import HostCalls
 from runner.capabilities.table import BY_INTERFACE, CAPABILITIES, with_services
-from runner.debug.recorder import Recorder
 from shared import errors, storage
-from shared.deadline import Deadline
-from shared.debug_event import ExtDebugEvent
 from shared.errors import PlatformError
 from shared.limits import STORAGE_KEY_MAX_CHARS, STORAGE_VALUE_MAX_BYTES
 from shared.storage import StorageDelete, StorageGet, StorageItem, StorageList, StoragePut
-from shared.wire import Context, ExecuteRequest, Http, Message
-from shared.wit_parser import load_world
-
-WORLD = load_world()
-CONTEXT = Context(
-    request_id="r-1", tenant_id="acme", extension_id="e", install_id="i", version_id="v", content_hash="sha256:x"
-)
-TOKEN = "header.claims.signature"
+from tests.runner.capabilities.gateway_guest import TOKEN, WORLD, Gateway, GatewayGuest
 
 
-class Gateway:
-    """Answers what the test says and keeps what it was asked."""
-
-    def __init__(self, *answers: Message | PlatformError) -> None:
-        self.answers = list(answers)
-        self.asked: list[Any] = []
-
-    async def ask(self, path: str, message: Message, kind: type[Any], **about: Any) -> Any:
-        self.asked.append((path, message, kind, about))
-        answer = self.answers.pop(0)
-        if isinstance(answer, PlatformError):
-            raise answer
-        assert type(answer) is kind
-        return answer
-
-
-class Guest:
+class Guest(GatewayGuest):
     """Calls the interface as a sandbox does."""
 
-    def __init__(self, *answers: Message | PlatformError, token: str | None = TOKEN, granted: bool = True) -> None:
-        self.gateway, self.events = Gateway(*answers), list[ExtDebugEvent]()
-        request = ExecuteRequest(context=CONTEXT, http=Http(method="GET", path="/"), host_token=token)
-        call = Call(request, Deadline.after_ms(5000), Recorder(CONTEXT, self))
-        grants = frozenset({storage.CAPABILITY} if granted else ())
-        self._calls = HostCalls(WORLD, grants, call, with_services(capability.capability(self.gateway)))
-
-    def emit(self, event: ExtDebugEvent) -> None:
-        if event.stream == "system":
-            self.events.append(event)
-
-    async def call(self, function: str, *arguments: Any) -> Any:
-        return await self._calls.answer("storage", function, list(arguments))
+    offer = staticmethod(capability.capability)
 
 
 CALLS: dict[str, tuple[Any, ...]] = {
