@@ -312,7 +312,6 @@ STORE_WAITING_MAX: Final = 256  # requests waiting for a connection at once; bey
 STORE_STATEMENT_MAX_MS: Final = 1_500  # asked of the server, for one statement
 STORE_TRANSACTION_MAX_MS: Final = 2_000  # then the socket is cut, whatever the server does (fault F17)
 OBJECT_CONNECT_MAX_S: Final = 2  # a black hole is told from a slow store (fault F06)
-OBJECT_READ_MAX_S: Final = 10  # silence on an open connection
 OBJECT_CALL_MAX_S: Final = 20  # one small call, retries included
 OBJECT_COPY_MAX_S: Final = 60  # 200 MiB inside the store
 UPLOAD_MAX_S: Final = 600  # 200 MiB at 3 Mbit/s

@@ -25,7 +25,6 @@ from shared.limits import (
     OBJECT_CALL_MAX_S,
     OBJECT_CONNECT_MAX_S,
     OBJECT_COPY_MAX_S,
-    OBJECT_READ_MAX_S,
     UPLOAD_PART_BYTES,
 )
 
@@ -257,7 +256,7 @@ async def open_objects(settings: GatewaySettings) -> AsyncIterator[ObjectStore]:
     """The store's client, open for the length of the block."""
     config = AioConfig(
         connect_timeout=OBJECT_CONNECT_MAX_S,
-        read_timeout=OBJECT_READ_MAX_S,
+        read_timeout=None,  # every call has a deadline; aiohttp 3.14's own timer can end another call than its own
         max_pool_connections=_CONNECTIONS_MAX,
         retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
         s3={"addressing_style": "path" if settings.s3_force_path_style else "auto"},

@@ -2,7 +2,9 @@
 
 Retries are ours, not the library's: its defaults multiply load on a store that is already slow. A read that failed is
 tried again after a pause with full jitter, and only while the retry budget lasts: a tenth of all reads (fault F09).
-Checksums are ours as well (SHA-256 of everything that matters), so the library's optional ones are off.
+Checksums are ours as well (SHA-256 of everything that matters), so the library's optional ones are off. So is the time
+one read may take: aiohttp 3.14's own (`sock_read`) can be left running on a connection that went back to the pool after
+a body of more than 512 KiB, and then ends the next request, whoever sends it.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Any, Final
 import structlog
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
-from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, ReadTimeoutError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError
 
 from runner.clients.http import TRANSPORT_ERRORS
 from runner.settings import StoreSettings
@@ -25,7 +27,7 @@ from shared.errors import BundleNotFound, BundleUnavailable, BundleUntrusted
 
 CHUNK_BYTES: Final = 256 << 10  # 256 KiB: what one read of a socket gives at best
 CONNECT_MAX_S: Final = 1.0  # a store that does not accept within this is down (a cold answer is due in 2 s)
-READ_MAX_S: Final = 5.0  # between two parts of a body
+READ_MAX_S: Final = 5.0  # until an answer begins, and between two parts of its body
 CONNECTIONS_MAX: Final = 32  # parallel reads of one worker
 RETRY_AFTER_S: Final = 2
 ATTEMPTS_MAX: Final = 3
@@ -38,7 +40,7 @@ _PASSING: Final = frozenset(
     {"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "500", "502", "503", "504"}
 )
 _NETWORK: Final = (BotoCoreError, *TRANSPORT_ERRORS)
-_SLOW: Final = (ConnectTimeoutError, ReadTimeoutError, TimeoutError)  # a black hole: waiting again helps nobody
+_SLOW: Final = (ConnectTimeoutError, TimeoutError)  # a black hole: waiting again helps nobody
 
 _log = structlog.get_logger()
 
@@ -103,7 +105,7 @@ class Objects:
         """
         for attempt in range(1, ATTEMPTS_MAX + 1):
             try:
-                async with asyncio.timeout(deadline.remaining_s()):
+                async with asyncio.timeout(_patience_s(deadline)):
                     body, length = await self._get(key)
                 size = 0
                 async with body:
@@ -171,7 +173,7 @@ class Objects:
         return answer["Body"], int(answer["ContentLength"])
 
     async def _part(self, body: Any, deadline: Deadline) -> bytes:
-        async with asyncio.timeout(deadline.remaining_s()):
+        async with asyncio.timeout(_patience_s(deadline)):
             part: bytes = await body.read(CHUNK_BYTES)
             return part
 
@@ -188,6 +190,10 @@ class Objects:
         return BundleUnavailable("the bundle store does not answer as it should", retry_after_s=RETRY_AFTER_S)
 
 
+def _patience_s(deadline: Deadline) -> float:
+    return min(READ_MAX_S, deadline.remaining_s())
+
+
 def _check_length(key: str, size: int, max_bytes: int) -> None:
     if size > max_bytes:
         raise BundleUntrusted(f"{key} is longer than the {max_bytes} bytes it may have")
@@ -198,7 +204,7 @@ async def open_objects(settings: StoreSettings) -> AsyncIterator[Objects]:
     """The store of `settings`, its connections closed at the end of the block. Nothing is sent before the first read."""
     config = AioConfig(
         connect_timeout=CONNECT_MAX_S,
-        read_timeout=READ_MAX_S,
+        read_timeout=None,  # ours: see above
         max_pool_connections=CONNECTIONS_MAX,
         retries={"total_max_attempts": 1},
         proxies={},  # not what the environment says

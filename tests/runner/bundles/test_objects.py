@@ -125,9 +125,9 @@ async def test_the_compilers_credentials_write_below_aot_only(store_server: S3, 
 Answer = bytes | None  # None: say nothing and keep the connection
 
 
-def http(status: str, body: bytes, length: int | None = None) -> bytes:
+def http(status: str, body: bytes, length: int | None = None, connection: str = "close") -> bytes:
     said = len(body) if length is None else length
-    return f"HTTP/1.1 {status}\r\ncontent-length: {said}\r\nconnection: close\r\n\r\n".encode() + body
+    return f"HTTP/1.1 {status}\r\ncontent-length: {said}\r\nconnection: {connection}\r\n\r\n".encode() + body
 
 
 def xml(code: str) -> bytes:
@@ -140,6 +140,7 @@ class Stub:
     def __init__(self, answers: Iterable[Answer]) -> None:
         self.answers = list(answers)
         self.requests = 0
+        self.connections = 0
         self.tasks: set[asyncio.Task[object]] = set()
 
     async def aclose(self) -> None:
@@ -151,21 +152,28 @@ class Stub:
         task = asyncio.current_task()
         assert task is not None
         self.tasks.add(task)
+        self.connections += 1
         try:
-            await reader.readuntil(b"\r\n\r\n")
-            answer = self.answers[min(self.requests, len(self.answers) - 1)]
-            self.requests += 1
-            if answer is None:
-                await reader.read()
-            else:
-                writer.write(answer)
-                await writer.drain()
+            while await self.answered(reader, writer):
+                pass
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
+
+    async def answered(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Whether another request may follow on the connection."""
+        await reader.readuntil(b"\r\n\r\n")
+        answer = self.answers[min(self.requests, len(self.answers) - 1)]
+        self.requests += 1
+        if answer is None:
+            await reader.read()
+            return False
+        writer.write(answer)
+        await writer.drain()
+        return b"connection: keep-alive" in answer
 
 
 Start = Callable[..., "contextlib.AbstractAsyncContextManager[tuple[Objects, Stub]]"]
@@ -247,6 +255,25 @@ async def test_a_store_that_is_silent_between_two_reads_is_not_waited_for_twice(
         with pytest.raises(BundleUnavailable):
             await store.read("a", max_bytes=10, deadline=soon())
         assert stub.requests == 1
+
+
+async def test_a_connection_that_rested_after_a_large_answer_serves_the_next_one(
+    misbehaving: Start, monkeypatch: pytest.MonkeyPatch
+):
+    """700 kB and a reader that lags behind: then aiohttp 3.14.5 leaves a timer running on the pooled connection."""
+    monkeypatch.setattr(objects, "READ_MAX_S", 0.1)
+    large = b"x" * 700_000
+    answers = (http("200 OK", large, connection="keep-alive"), http("200 OK", b"data", connection="keep-alive"))
+    async with misbehaving(*answers) as (store, stub):
+        size = 0
+        async for part in store.stream("a", max_bytes=len(large), deadline=soon(), restart=list):
+            size += len(part)
+            for _ in range(100):  # turns of the loop, in which all of it comes
+                await asyncio.sleep(0)
+        assert size == len(large)
+        await asyncio.sleep(2 * objects.READ_MAX_S)  # the rest itself is what is tested
+        assert await store.read("b", max_bytes=10, deadline=soon()) == b"data"
+        assert (stub.requests, stub.connections) == (2, 1)
 
 
 async def test_nothing_listening_is_unavailable(tmp_path: Path, unused_tcp_port: int):
