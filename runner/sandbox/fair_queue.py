@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict, deque
+from collections.abc import Collection
 from itertools import islice
 from typing import Final
 
@@ -64,7 +65,7 @@ class FairQueue:
             TenantOverConcurrency: the tenant's queue is full.
             Overloaded: all queues are full, or the turn did not come before the deadline.
         """
-        if self.running < self.slots and not self.waiting and self._may_run(tenant):
+        if self.running < self.slots and not self.waiting and self._pacing.may_start(tenant) and self._may_run(tenant):
             self._take(tenant)
             return
         queue = self._queues.get(tenant)
@@ -111,8 +112,6 @@ class FairQueue:
 
     def _may_run(self, tenant: str) -> bool:
         """Whether a further call of the tenant leaves others, where there are any, what is theirs."""
-        if not self._pacing.may_start(tenant):
-            return False
         running = self._running_of[tenant]
         return running == 0 or running < self.slots - 1 or not self._shares.others_active(tenant)
 
@@ -143,9 +142,9 @@ class FairQueue:
 
     def _wake(self) -> None:
         while self.running < self.slots:
-            tenant = self._next()
+            tenant, held_back = self._next()
             if tenant is None:
-                self._come_back()
+                self._come_back(held_back)
                 return
             queue = self._queues[tenant]
             waiter = queue.popleft()
@@ -158,13 +157,16 @@ class FairQueue:
                 self._take(tenant)
                 waiter.set_result(None)
 
-    def _come_back(self) -> None:
-        """Nobody may run though some wait: look again when the first one's time has come, or a call ends before."""
-        wait_s = self._pacing.soonest_s(self._queues)
+    def _come_back(self, held_back: Collection[str]) -> None:
+        """Nobody may run though some wait: look again when the time of the first that is held back has come.
+
+        Whoever waits for a call of its own to end is looked at when that ends, and not before.
+        """
+        wait_s = self._pacing.soonest_s(held_back) if held_back else None
+        if len(self._queues) > SEEN_MAX:  # somebody was not asked
+            wait_s = ASK_AGAIN_S if wait_s is None else min(wait_s, ASK_AGAIN_S)
         if wait_s is None:
             return
-        if len(self._queues) > SEEN_MAX:  # somebody was not asked
-            wait_s = min(wait_s, ASK_AGAIN_S)
         loop = asyncio.get_running_loop()
         if self._wake_later is not None:
             if self._wake_at_s <= loop.time() + wait_s:
@@ -177,17 +179,21 @@ class FairQueue:
         self._wake_later = None
         self._wake()
 
-    def _next(self) -> str | None:
-        """The waiting tenant that has used the least and may run; those who waited longest are looked at first.
+    def _next(self) -> tuple[str | None, list[str]]:
+        """The waiting tenant that has used the least and may run, and who is held back only by its pace.
 
-        Who may not run goes to the end, so that a crowd of them hides nobody.
+        Those who waited longest are looked at first. Who may not run goes to the end, so that a crowd hides nobody.
         """
         allowed: list[str] = []
+        held_back: list[str] = []
         for tenant in tuple(islice(self._queues, SEEN_MAX)):
             if len(allowed) == COMPARED_MAX:
                 break
-            if self._may_run(tenant):
-                allowed.append(tenant)
-            else:
+            paced = not self._pacing.may_start(tenant)
+            if paced:
+                held_back.append(tenant)
+            if paced or not self._may_run(tenant):
                 self._queues.move_to_end(tenant)
-        return min(allowed, key=self._shares.used_us, default=None)
+            else:
+                allowed.append(tenant)
+        return min(allowed, key=self._shares.used_us, default=None), held_back

@@ -12,7 +12,7 @@ Source: decision 0008 (measured), sched(7) for SCHED_IDLE.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from runner.sandbox.shares import Shares
@@ -58,7 +58,6 @@ class Pacing:
         until_s = self._until_s.get(tenant)
         return until_s is None or until_s <= self._clock()
 
-    def soonest_s(self, waiting: Container[str]) -> float | None:
-        """Seconds until the first of the `waiting` tenants that are held back may start; `None` when none is."""
-        times = [until_s for tenant, until_s in self._until_s.items() if tenant in waiting]
-        return max(0.0, min(times) - self._clock()) if times else None
+    def soonest_s(self, held_back: Iterable[str]) -> float:
+        """Seconds until the first of the tenants that may not start may; 0 when the time of one has come since."""
+        return max(0.0, min(self._until_s.get(tenant, 0.0) for tenant in held_back) - self._clock())
