@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help venv run test test-unit test-capabilities check fmt bench soak reset lock clean
+.PHONY: help venv run test test-unit test-capabilities test-trust check fmt bench soak reset lock clean
 
 PYTHON ?= python3
 PY := .venv/bin/python
@@ -106,6 +106,10 @@ test-unit: venv ## the tests that need no server, no guest and no network: secon
 
 test-capabilities: venv ## every function a guest may call, in each language, granted and denied, as a table; JSON=file
 	@$(PY) -m pytest --quiet -p tests.system.capability_matrix $(JSON:%=--capabilities-json %) tests/system/test_capabilities.py
+
+test-trust: venv ## 1,000 altered bundles and 200 kills of a gateway against the running platform; MUTATIONS=, KILLS=, SEED=
+	@TRUST_MUTATIONS=$(or $(MUTATIONS),1000) TRUST_KILLS=$(or $(KILLS),200) TRUST_SEED=$(SEED) \
+	  $(PY) -m pytest -s tests/system/test_hostile_publishing.py tests/system/test_kills.py
 
 check: venv ## lint, format, types and known faults of wasmtime, as CI does
 	@$(say) "ruff check"

@@ -31,9 +31,14 @@ if TYPE_CHECKING:
     from gateway.installs.resolve import InstallResolver
     from gateway.installs.secrets import InstallSecrets
     from gateway.objects.client import ObjectStore
+    from gateway.policy.limiter import Limiter
+    from gateway.policy.stops import Stops
     from gateway.proxy.client import RunnerClient
+    from gateway.proxy.dispatch import Dispatch
+    from gateway.proxy.keyed import Keyed
     from gateway.proxy.unattended import Unattended
     from gateway.registry.publish import Publishing
+    from gateway.registry.signatures import Signatures
     from gateway.schedules.manage import Schedules
     from gateway.settings import GatewaySettings
     from gateway.storage.records import Records
@@ -54,12 +59,17 @@ class GatewayContext:
         trust: the signature trust anchors, re-read when they change.
         gateway_key: signs tokens for runners, the compiler and iframes.
         runner: the way to `POST /v1/execute`.
+        dispatch: runs calls that may run.
+        limiter: how often tenants and installs may be called.
+        keyed: runs those that must not run twice.
         unattended: calls handlers when nobody asked for it.
         audit: the execution log: opened before dispatch, closed behind the answer.
         denials: counts what guests were denied, behind the answer.
         resolver: which install a request means, cached.
+        signatures: what counts as vouched for.
+        stops: which calls an operator stopped.
         publishing: turns uploads into versions.
-        installs: what tenants install, grant and configure.
+        installs: what tenants install, upgrade, grant, configure, export and remove.
         secrets: what installs keep sealed.
         denied: which hosts installs were denied.
         records: what extensions keep.
@@ -79,10 +89,15 @@ class GatewayContext:
     trust: TrustStore
     gateway_key: PrivateKey
     runner: RunnerClient
+    dispatch: Dispatch
+    keyed: Keyed
     unattended: Unattended
+    limiter: Limiter
     audit: ExecutionLog
     denials: Denials
     resolver: InstallResolver
+    signatures: Signatures
+    stops: Stops
     publishing: Publishing
     installs: Installs
     secrets: InstallSecrets

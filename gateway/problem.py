@@ -44,4 +44,5 @@ def headers(error: PlatformError, body: bytes) -> RawHeaders:
         found.append((b"www-authenticate", b"Bearer"))  # RFC 9110 §11.6.1
     if error.retry_after_s is not None:
         found.append((b"retry-after", str(error.retry_after_s).encode()))
+    found += [(name.encode(), value.encode()) for name, value in error.fields.items()]
     return found

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from gateway.identity.keys import HostKey
+from gateway.identity.keys import HostKey, JwksUrl
+from gateway.policy.quotas import Quotas
 from gateway.variables import VARIABLES
 from shared.keys import PrivateKey, PublicKey
 from shared.provider import Providers
@@ -29,16 +30,24 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """One gateway's settings. Field by field the variables below; times in the unit of their name."""
 
     mode: Literal["production", "local"]
+    allow_unsigned: bool
     bind: str
     internal_bind: str
     database_url: str
     platform_database_url: str
     database_direct_url: str
     redis_url: str | None
-    jwt_keys: tuple[HostKey, ...]
+    tenant_calls_per_s: int
+    install_calls_per_s: int
+    tenant_running_max: int
+    install_running_max: int
+    install_calls_per_hour: int
+    install_cpu_s_per_hour: int
+    install_egress_mb_per_hour: int
+    jwt_keys: tuple[HostKey, ...] | JwksUrl
     jwt_audience: str
     jwt_issuer: str
-    signing_key: PrivateKey
+    signing_keys: tuple[PrivateKey, ...]
     runner_keys: tuple[PublicKey, ...]
     sealing_public_keys: tuple[SealingPublicKey, ...]
     vault_addr: str | None
@@ -71,6 +80,20 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     debug_tail_count: int
     providers: Providers
     local_tenant: str | None
+
+    @property
+    def signing_key(self) -> PrivateKey:
+        """The key that signs; the others only verify."""
+        return self.signing_keys[0]
+
+    @property
+    def quotas(self) -> Quotas:
+        """What an install may use in an hour."""
+        return Quotas(
+            calls=self.install_calls_per_hour,
+            cpu_s=self.install_cpu_s_per_hour,
+            egress_mb=self.install_egress_mb_per_hour,
+        )
 
     @property
     def local(self) -> bool:
@@ -120,11 +143,17 @@ def _check(settings: GatewaySettings) -> None:
             raise SettingError(f"{name}: {value!r} is not loopback, which EXT_MODE=local asks for; use 127.0.0.1:port")
     if (settings.s3_access_key is None) != (settings.s3_secret_key is None):
         raise SettingError("STORAGE_S3_ACCESS_KEY and STORAGE_S3_SECRET_KEY: set both, or neither")
+    if settings.allow_unsigned and not settings.local:
+        raise SettingError("EXT_ALLOW_UNSIGNED: takes bundles that nobody vouches for; only for EXT_MODE=local")
     if settings.local_tenant is not None and not settings.local:
         raise SettingError("GATEWAY_LOCAL_TENANT: signs people in without a credential; only for EXT_MODE=local")
     settings.vault()
-    own = settings.signing_key.public
-    if any(key.kid == own.key_id or key.is_same(own) for key in settings.jwt_keys):
+    own = [key.public for key in settings.signing_keys]
+    if isinstance(settings.jwt_keys, JwksUrl):
+        parts = urlsplit(settings.jwt_keys.url)
+        if parts.scheme != "https" and not _is_loopback(parts.netloc):
+            raise SettingError("GATEWAY_JWT_KEYS: keys are fetched by https://, or from loopback")
+    elif any(key.kid == ours.key_id or key.is_same(ours) for key in settings.jwt_keys for ours in own):
         raise SettingError("GATEWAY_JWT_KEYS: holds the gateway's own key; the host application needs one of its own")
 
 

@@ -11,15 +11,27 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import structlog
+from prometheus_client import CollectorRegistry
 
 from gateway.audit.denials import denied_targets_sweep
 from gateway.events.sweep import events_sweep
+from gateway.installs.purge import purge_expired
 from gateway.objects.client import ObjectStore
 from gateway.registry import uploads
+from gateway.registry.abuse import AbuseMetrics, abuse_watch, spend_watch
+from gateway.registry.garbage import garbage_sweep
 from gateway.store.platform import console_sessions, partitions, storage
 from gateway.store.pool import Database
 from shared.errors import PlatformError
-from shared.limits import DENIED_TARGETS_SWEEP_S, EVENT_SWEEP_S, STORAGE_SWEEP_MAX_COUNT, STORAGE_SWEEP_S, TRUST_POLL_S
+from shared.limits import (
+    DENIED_TARGETS_SWEEP_S,
+    EVENT_SWEEP_S,
+    INSTALL_PURGE_S,
+    STORAGE_SWEEP_MAX_COUNT,
+    STORAGE_SWEEP_S,
+    TRUST_POLL_S,
+)
+from shared.registry_limits import ABUSE_SPEND_WATCH_S, ABUSE_WATCH_S, GARBAGE_SWEEP_S
 from shared.trust import TrustStore
 
 _PARTITIONS_S: Final = 21_600  # four times a day: two months are always there
@@ -30,8 +42,16 @@ _log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def open_upkeep(store: Database, objects: ObjectStore, trust: TrustStore) -> AsyncIterator[None]:
-    """The clockwork, running as long as the block."""
+async def open_upkeep(
+    store: Database, objects: ObjectStore, trust: TrustStore, metrics: CollectorRegistry, *, limited: bool
+) -> AsyncIterator[None]:
+    """The clockwork, running as long as the block.
+
+    Args:
+        metrics: the registry `/metrics` renders.
+        limited: whether publishers have quotas; without them nobody is suspended for what a developer tries.
+    """
+    abuse_metrics = AbuseMetrics(metrics)
 
     async def read_trust() -> None:
         trust.reload()
@@ -73,6 +93,10 @@ async def open_upkeep(store: Database, objects: ObjectStore, trust: TrustStore) 
                 (STORAGE_SWEEP_S, sweep_storage),
                 (DENIED_TARGETS_SWEEP_S, denied_targets_sweep(store)),
                 (EVENT_SWEEP_S, events_sweep(store)),
+                (GARBAGE_SWEEP_S, garbage_sweep(store, objects)),
+                (ABUSE_WATCH_S, abuse_watch(store, abuse_metrics, limited=limited)),
+                (ABUSE_SPEND_WATCH_S, spend_watch(store, abuse_metrics)),
+                (INSTALL_PURGE_S, purge_expired(store)),
             )
         ]
         try:

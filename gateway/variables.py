@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
-from gateway.identity.keys import host_keys
-from shared import limits
+from gateway.identity.keys import HostKey, JwksUrl, host_keys
+from shared import call_limits, limits
 from shared.debug_stream import PREFIX
-from shared.keys import PrivateKey, public_keys
+from shared.keys import private_keys, public_keys
 from shared.provider_files import read_providers
 from shared.sealing import sealing_public_keys
 from shared.settings import Var, bind, choice, csv, flag, integer, text, url
@@ -62,6 +62,12 @@ def base_urls(value: str) -> tuple[str, ...]:
     return found
 
 
+def _jwt_keys(value: str) -> tuple[HostKey, ...] | JwksUrl:
+    if value.startswith(("https://", "http://")):
+        return JwksUrl(url("https", "http")(value))
+    return inline_or_file(host_keys, _PEM, "{", "[")(value)
+
+
 _DATABASE: Final = url("postgresql", "postgres")
 _PEM: Final = "-----BEGIN"
 
@@ -72,6 +78,13 @@ VARIABLES: Final[tuple[Var, ...]] = (
         parse=choice("production", "local"),
         help="production, or local for a developer's machine (loopback listeners only)",
         default="production",
+    ),
+    Var(
+        field="allow_unsigned",
+        name="EXT_ALLOW_UNSIGNED",
+        parse=flag,
+        help="EXT_MODE=local only: takes bundles whose envelope has no signature; the same for runner and compiler",
+        default=False,
     ),
     Var(
         field="bind",
@@ -118,10 +131,60 @@ VARIABLES: Final[tuple[Var, ...]] = (
         secret=True,
     ),
     Var(
+        field="tenant_calls_per_s",
+        name="GATEWAY_TENANT_CALLS_PER_S",
+        parse=integer(1, call_limits.CALLS_SETTING_MAX_PER_S),
+        help="calls of extensions one tenant may make a second, over all gateways; twice as many at once after a pause",
+        default=call_limits.TENANT_CALLS_PER_S,
+    ),
+    Var(
+        field="install_calls_per_s",
+        name="GATEWAY_INSTALL_CALLS_PER_S",
+        parse=integer(1, call_limits.CALLS_SETTING_MAX_PER_S),
+        help="the same for one install",
+        default=call_limits.INSTALL_CALLS_PER_S,
+    ),
+    Var(
+        field="tenant_running_max",
+        name="GATEWAY_TENANT_RUNNING_MAX",
+        parse=integer(1, call_limits.RUNNING_SETTING_MAX_COUNT),
+        help="calls of one tenant that may be under way, over all gateways",
+        default=call_limits.TENANT_RUNNING_MAX_COUNT,
+    ),
+    Var(
+        field="install_running_max",
+        name="GATEWAY_INSTALL_RUNNING_MAX",
+        parse=integer(1, call_limits.RUNNING_SETTING_MAX_COUNT),
+        help="the same for one install",
+        default=call_limits.INSTALL_RUNNING_MAX_COUNT,
+    ),
+    Var(
+        field="install_calls_per_hour",
+        name="GATEWAY_INSTALL_CALLS_PER_HOUR",
+        parse=integer(1, call_limits.QUOTA_SETTING_MAX_COUNT),
+        help="calls of one install in an hour",
+        default=call_limits.INSTALL_CALLS_PER_HOUR_MAX,
+    ),
+    Var(
+        field="install_cpu_s_per_hour",
+        name="GATEWAY_INSTALL_CPU_S_PER_HOUR",
+        parse=integer(1, call_limits.QUOTA_SETTING_MAX_COUNT),
+        help="seconds of processor time of one install in an hour",
+        default=call_limits.INSTALL_CPU_PER_HOUR_MAX_S,
+    ),
+    Var(
+        field="install_egress_mb_per_hour",
+        name="GATEWAY_INSTALL_EGRESS_MB_PER_HOUR",
+        parse=integer(1, call_limits.QUOTA_SETTING_MAX_COUNT),
+        help="MiB to and from the internet of one install in an hour",
+        default=call_limits.INSTALL_EGRESS_PER_HOUR_MAX_MB,
+    ),
+    Var(
         field="jwt_keys",
         name="GATEWAY_JWT_KEYS",
-        parse=inline_or_file(host_keys, _PEM, "{", "["),
-        help="public keys of the host application's session tokens: PEM blocks, a JWK or a JWK set, inline or a path",
+        parse=_jwt_keys,
+        help="public keys of the host application's session tokens: PEM blocks, a JWK or a JWK set, inline, a path, "
+        "or the https:// address of a JWK set, which is fetched anew every five minutes and for key ids not known yet",
     ),
     Var(
         field="jwt_audience",
@@ -136,10 +199,11 @@ VARIABLES: Final[tuple[Var, ...]] = (
         help="the iss a session token must carry",
     ),
     Var(
-        field="signing_key",
+        field="signing_keys",
         name="GATEWAY_SIGNING_KEY",
-        parse=inline_or_file(PrivateKey.from_pem, _PEM),
-        help="Ed25519 private key (PEM, inline or a path) that signs tokens for runners, compiler and iframes",
+        parse=inline_or_file(private_keys, _PEM),
+        help="Ed25519 private keys (PEM blocks, inline or a path): the first signs tokens for runners, compiler and "
+        "iframes, all of them verify what came back, so that a key can be changed while calls run",
         secret=True,
     ),
     Var(

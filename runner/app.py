@@ -114,7 +114,7 @@ async def open_runner(
     """
     metrics, guests = RunnerMetrics(), _guest_metrics(settings, worker)
     engine = EngineOptions(fuel=settings.runner_fuel)
-    trust = TrustStore(settings.signing_trust_bundle)
+    trust = TrustStore(settings.signing_trust_bundle, unsigned_allowed=settings.ext_allow_unsigned)
     cache = DiskCache(settings.ext_cache_root, settings.ext_cache_max_bytes)
     async with contextlib.AsyncExitStack() as stack:
         # First in, last out: whatever ends before it can still say so.

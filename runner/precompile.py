@@ -136,7 +136,12 @@ def _list(source: str) -> list[ContentHash]:
 
 async def _run(read: CompilerSettings, asked: argparse.Namespace, digests: list[ContentHash] | None) -> Report:
     limits = CompileLimits(at_once=asked.jobs)
-    async with stopping() as stop, open_role(read, TrustStore(read.signing_trust_bundle), limits=limits) as role:
+    async with (
+        stopping() as stop,
+        open_role(
+            read, TrustStore(read.signing_trust_bundle, unsigned_allowed=read.ext_allow_unsigned), limits=limits
+        ) as role,
+    ):
         found = await stored_digests(role.objects) if digests is None else digests
         _say(f"{len(found)} digests, {asked.jobs} at once, for {role.target.engine_id}")
         return await _until_stopped(_precompilation(role, asked, found, digests is None), asked.allow_empty, stop)

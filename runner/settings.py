@@ -55,6 +55,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     ext_mode: str
+    ext_allow_unsigned: bool = False
     ext_cache_root: Path
     ext_internal_ca: str
     ext_internal_plaintext: str
@@ -185,6 +186,7 @@ def read_runner(env: Mapping[str, str]) -> RunnerSettings:
         runner_instance=read.runner_instance or instance(socket.gethostname()),
         ext_ui_frame_ancestors=read.ext_ui_frame_ancestors or (_LOCAL_ANCESTORS if read.local else "'none'"),
     )
+    _check_unsigned(read)
     _check_listener(
         read, "RUNNER_BIND", read.runner_bind, read.runner_tls_certificate, read.runner_tls_key, "RUNNER_TLS"
     )
@@ -212,9 +214,15 @@ def read_runner(env: Mapping[str, str]) -> RunnerSettings:
 def read_compiler(env: Mapping[str, str]) -> CompilerSettings:
     """The compiler role's settings. Raises `SettingError`, which names the variable and says what would be valid."""
     read = settings.load(CompilerSettings, COMPILER_VARIABLES, env)
+    _check_unsigned(read)
     certificate, key = read.compiler_tls_certificate, read.compiler_tls_key
     _check_listener(read, "COMPILER_BIND", read.compiler_bind, certificate, key, "COMPILER_TLS")
     return read
+
+
+def _check_unsigned(read: StoreSettings) -> None:
+    if read.ext_allow_unsigned and not read.local:
+        raise SettingError("EXT_ALLOW_UNSIGNED: runs bundles that nobody vouches for; only for EXT_MODE=local")
 
 
 def _check_listener(

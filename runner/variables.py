@@ -137,6 +137,12 @@ _STORE: Final = (
         PRODUCTION,
     ),
     _var(
+        "EXT_ALLOW_UNSIGNED",
+        settings.flag,
+        "`EXT_MODE=local` only: runs bundles whose envelope has no signature; the same for gateway, compiler and runner.",
+        False,
+    ),
+    _var(
         "EXT_CACHE_ROOT",
         settings.directory,
         "Directory of this node's cache, readable by its owner only.",

@@ -16,7 +16,10 @@ from shared.limits import (
     BUNDLE_NAME_MAX_BYTES,
     BUNDLE_NAME_PART_MAX_BYTES,
     COMPONENT_MAX_BYTES,
+    MANIFEST_MAX_BYTES,
 )
+
+MANIFEST_NAME: Final = "manifest.json"
 
 _CONTROL: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})  # controls, lone surrogates, line and paragraph separators
 
@@ -43,7 +46,12 @@ def check_name(name: str) -> None:
 
 
 def member_max_bytes(name: str) -> int:
-    """The size a member may have: WebAssembly outside the pages is a component, everything else an asset."""
+    """The size a member may have: WebAssembly outside the pages is a component, everything else an asset.
+
+    The manifest has its own limit here already, so that a bomb in its place is refused by its header.
+    """
+    if name == MANIFEST_NAME:
+        return MANIFEST_MAX_BYTES
     is_component = name.endswith(".wasm") and not name.startswith("ui/")
     return COMPONENT_MAX_BYTES if is_component else BUNDLE_FILE_MAX_BYTES
 

@@ -23,7 +23,7 @@ from typing import BinaryIO, Final
 import msgspec
 import zstandard
 
-from shared.bundle_names import MemberNameError, Names, member_max_bytes
+from shared.bundle_names import MANIFEST_NAME, MemberNameError, Names, member_max_bytes
 from shared.digest import CHUNK_BYTES, sha256_hex
 from shared.errors import BundleInvalid, BundleLimits
 from shared.ids import ContentHash
@@ -38,7 +38,6 @@ from shared.limits import (
 from shared.manifest import Manifest, parse_manifest, refusal
 from shared.manifest_rules import check_members
 
-MANIFEST_NAME: Final = "manifest.json"
 FOLDERS: Final = ("precompiled", "ui", "wit")
 
 _BLOCK: Final = 512

@@ -77,6 +77,11 @@ ADVICE: Final[dict[str, Advice]] = {
         _REPORT, "", f"The code stopped with a fault; name and backtrace are there. {_READ_STREAM}"
     ),
     "headers_too_large": Advice("Delete this site's cookies and try again.", "", "Send fewer or shorter headers."),
+    "idempotency_answer_not_kept": Advice(
+        "The first attempt was made; look for its result.", "", "Answer with less than 256 KiB, or look the result up."
+    ),
+    "idempotency_conflict": Advice("", "", "Use a new `x-idempotency-key` for every new operation."),
+    "idempotency_in_progress": Advice(_RETRY, "", "Wait for the first attempt, then repeat with the same key."),
     "internal": Advice(_REPORT, "A defect of the platform: look for the request id in the log and report it.", ""),
     "invalid_path": Advice("", "", "Send a path without encoded separators, `..` or control characters."),
     "invalid_request": Advice("", "", "Correct what the detail names; the same request fails again."),

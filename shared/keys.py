@@ -11,12 +11,13 @@ import os
 from pathlib import Path
 from typing import Final, Self
 
+from nacl.bindings import crypto_core_ed25519_is_valid_point
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
 from shared.pem import KeyForm, KeyFormatError, write_private
 
-__all__ = ["KeyFormatError", "PrivateKey", "PublicKey", "public_keys"]
+__all__ = ["KeyFormatError", "PrivateKey", "PublicKey", "private_keys", "public_keys"]
 
 _WHAT: Final = "an Ed25519 key"
 _PRIVATE: Final = KeyForm("PRIVATE KEY", bytes.fromhex("302e020100300506032b657004220420"), _WHAT)  # RFC 8410 §7, v1
@@ -41,6 +42,15 @@ class PublicKey:
     def pem(self) -> str:
         """The key as a `PUBLIC KEY` block (SPKI)."""
         return _PUBLIC.write(self.raw)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the bytes are a canonical encoding of a point of the prime-order group, as every honest key is.
+
+        A key of small order verifies signatures nobody made; one with a part of small order verifies here and not
+        elsewhere ("Taming the many EdDSAs", Chalkias, Garillot, Nikolaenko, 2020, §3). Asked where trust begins.
+        """
+        return crypto_core_ed25519_is_valid_point(self.raw)
 
     def verify(self, message: bytes, signature: bytes) -> bool:
         """Whether `signature` (64 bytes) is this key's over `message`. Never raises."""
@@ -91,3 +101,8 @@ class PrivateKey:
 def public_keys(text: str) -> list[PublicKey]:
     """Every `PUBLIC KEY` block of a PEM text, in order. Raises `KeyFormatError` when there is none."""
     return [PublicKey(raw) for raw in _PUBLIC.some(text)]
+
+
+def private_keys(text: str) -> tuple[PrivateKey, ...]:
+    """Every `PRIVATE KEY` block of a PEM text, in order. Raises `KeyFormatError` when there is none."""
+    return tuple(PrivateKey(seed) for seed in _PRIVATE.some(text))

@@ -329,6 +329,9 @@ PAGE_DEFAULT: Final = 50  # items of a list
 PAGE_MAX: Final = 200  # items of a list, when a caller asks for more
 INSTALL_CONFIG_MAX_BYTES: Final = 64 * KIB  # settings of one install; they travel with every call
 UNINSTALLED_KEPT_DAYS: Final = 30  # an install's data outlive it by this, so that a mistake can be undone
+INSTALL_PURGE_S: Final = 3_600  # how often those are looked for whose time is over; hours late is on time
+INSTALL_PURGES_MAX_COUNT: Final = 100  # installs of one question: a kilobyte or two
+INSTALL_EXPORT_PAGE_MAX_COUNT: Final = 64  # records of one question: 4 MiB of values in memory at most
 JWT_KEYS_MAX: Final = 16  # of a host application: a few generations; each is tried for a token without `kid`
 JWT_MAX_BYTES: Final = 16 * KIB  # a session token with hundreds of permissions; fits the header block
 

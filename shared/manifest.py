@@ -162,7 +162,7 @@ def _parse(data: bytes, known: frozenset[str] | None) -> Manifest:
     try:
         document = loads(data, max_bytes=MANIFEST_MAX_BYTES, max_depth=MANIFEST_MAX_DEPTH)
     except StrictJsonError as error:
-        raise refusal([Violation("$", error.code, str(error))]) from error
+        raise refusal([Violation("$", error.code, message) for message in error.messages]) from error
     found = itertools.chain(schema_violations(manifest_schema(), document), text_violations(document))
     violations = list(itertools.islice(found, MANIFEST_VIOLATIONS_MAX_COUNT))
     if len(violations) == MANIFEST_VIOLATIONS_MAX_COUNT:

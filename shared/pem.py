@@ -7,13 +7,15 @@ trusted path. Which constant belongs to which algorithm is the business of `shar
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 import re
 from pathlib import Path
 from typing import Final
 
 import msgspec
+
+from shared import strict_base64
+from shared.strict_base64 import StrictBase64Error
 
 RAW_BYTES: Final = 32
 _BLOCK: Final = re.compile(r"-----BEGIN ([A-Z ]+)-----\s*([A-Za-z0-9+/=\s]*?)-----END \1-----")
@@ -60,8 +62,8 @@ class KeyForm(msgspec.Struct, frozen=True):
 
     def _key(self, body: str) -> bytes:
         try:
-            der = base64.b64decode("".join(body.split()), validate=True)
-        except binascii.Error as error:
+            der = strict_base64.decode("".join(body.split()))
+        except StrictBase64Error as error:
             raise KeyFormatError("the block is not base64") from error
         if not der.startswith(self.prefix) or len(der) != len(self.prefix) + RAW_BYTES:
             raise KeyFormatError(f"the block is not {self.what}")

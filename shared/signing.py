@@ -15,7 +15,6 @@ an envelope has exactly one writing.
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Final
@@ -24,6 +23,7 @@ import msgspec
 import rfc8785
 from msgspec import Meta
 
+from shared import strict_base64
 from shared.errors import (
     ContentHashMismatch,
     SignatureInvalid,
@@ -39,6 +39,7 @@ from shared.ids import ContentHash
 from shared.keys import PrivateKey
 from shared.limits import SIGNATURE_MAX_BYTES
 from shared.manifest_parts import Name, Publisher, SemVer
+from shared.strict_base64 import StrictBase64Error
 from shared.strict_json import StrictJsonError, loads
 from shared.trust import TrustBundle, TrustedKey
 
@@ -103,9 +104,18 @@ def statement_bytes(statement: BundleStatement) -> bytes:
 
 def sign_statement(statement: BundleStatement, key: PrivateKey) -> Envelope:
     """An envelope with one signature. Raises `SignatureInvalid` for a statement no verifier would accept."""
+    return add_signature(unsigned_envelope(statement), key)
+
+
+def unsigned_envelope(statement: BundleStatement) -> Envelope:
+    """An envelope without signatures, which counts nowhere but under `EXT_ALLOW_UNSIGNED` (decision 0024).
+
+    Raises:
+        SignatureInvalid: a statement no verifier would accept.
+    """
     payload = statement_bytes(statement)
     _statement(payload)
-    return add_signature(Envelope(PAYLOAD_TYPE, base64.b64encode(payload).decode(), ()), key)
+    return Envelope(PAYLOAD_TYPE, base64.b64encode(payload).decode(), ())
 
 
 def add_signature(envelope: Envelope, key: PrivateKey) -> Envelope:
@@ -130,7 +140,7 @@ def decode_envelope(data: bytes) -> Envelope:
     """The envelope that `data` writes; nothing about it is verified yet.
 
     Raises:
-        SignatureMissing: no bytes, or an envelope without signatures.
+        SignatureMissing: no bytes.
         SignatureInvalid: not a DSSE envelope, or larger than `SIGNATURE_MAX_BYTES`.
     """
     if not data.strip():
@@ -140,8 +150,6 @@ def decode_envelope(data: bytes) -> Envelope:
         envelope = msgspec.convert(document, Envelope)
     except (StrictJsonError, msgspec.ValidationError) as error:
         raise SignatureInvalid(f"the signature is not a DSSE envelope: {error}") from error
-    if not envelope.signatures:
-        raise SignatureMissing("the envelope has no signatures; sign the bundle")
     return envelope
 
 
@@ -158,6 +166,9 @@ def verify_envelope(
 ) -> BundleStatement:
     """The statement, if enough trusted keys vouch for it and it is about these bytes.
 
+    Where unsigned bundles are allowed, an envelope without any signature counts too; one whose signatures do not
+    count is refused there as everywhere, since somebody meant it to be verified.
+
     Args:
         envelope: as decoded.
         trust: the keys that count.
@@ -173,13 +184,28 @@ def verify_envelope(
         SignatureThreshold: some count, but fewer than the trust bundle asks for.
         ContentHashMismatch: a good signature for another archive.
     """
-    if not envelope.signatures:
+    if not envelope.signatures and not trust.unsigned_allowed:
         raise SignatureMissing("the envelope has no signatures; sign the bundle")
     if envelope.payloadType != PAYLOAD_TYPE:
         raise SignatureInvalid(f"payloadType must be {PAYLOAD_TYPE}")
     payload = _decode64(envelope.payload)
-    signers = _signers(envelope, payload, trust)
+    signers = _signers(envelope, payload, trust) if envelope.signatures else []
     statement = _statement(payload)
+    if envelope.signatures:
+        _check_signers(signers, statement, trust, judge_expiry_at, revoked)
+    if statement.content_hash != content_hash:
+        raise ContentHashMismatch("the signature is for another archive; sign the bytes that are sent")
+    return statement
+
+
+def _check_signers(
+    signers: list[TrustedKey],
+    statement: BundleStatement,
+    trust: TrustBundle,
+    judge_expiry_at: datetime | None,
+    revoked: frozenset[str],
+) -> None:
+    """Return when enough of them count. Raises as `verify_envelope`."""
     refusals: list[SignatureRefused] = []
     for signer in signers:
         refusal = _refusal(signer, statement, trust, judge_expiry_at, revoked)
@@ -190,9 +216,6 @@ def verify_envelope(
         raise refusals[0]
     if counted < trust.threshold:
         raise SignatureThreshold(f"{counted} of {trust.threshold} trusted signatures; have another key holder sign")
-    if statement.content_hash != content_hash:
-        raise ContentHashMismatch("the signature is for another archive; sign the bytes that are sent")
-    return statement
 
 
 def _signers(envelope: Envelope, payload: bytes, trust: TrustBundle) -> list[TrustedKey]:
@@ -245,12 +268,9 @@ def _statement(payload: bytes) -> BundleStatement:
 
 def _decode64(text: str) -> bytes:
     try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise SignatureInvalid("the envelope must be written in standard base64") from error
-    if base64.b64encode(data).decode() != text:
-        raise SignatureInvalid("the envelope must be written in canonical base64")
-    return data
+        return strict_base64.decode(text)
+    except StrictBase64Error as error:
+        raise SignatureInvalid(f"the texts of an envelope {error}") from error
 
 
 def _short(key_id: str) -> str:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from typing import Final, NoReturn, TypeAlias, TypeGuard
 
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
 
 INTEGER_MAX: Final = 2**53 - 1  # RFC 7493 §2.2: beyond it JavaScript and Python read different numbers
+DUPLICATES_MAX_COUNT: Final = 20  # names that stand twice, reported at once
+NUMBER_MAX_CHARS: Final = 64  # a double needs 24; decimal readers, a database among them, keep every digit they get
 
 
 class StrictJsonError(ValueError):
@@ -21,11 +24,13 @@ class StrictJsonError(ValueError):
 
     Attributes:
         code: `json`, `size`, `duplicate_key`, `number` or `depth`.
+        messages: one for each thing that is wrong; several names may stand twice.
     """
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, code: str, *messages: str) -> None:
+        super().__init__("; ".join(messages))
         self.code = code
+        self.messages = messages
 
 
 def loads(data: bytes, *, max_bytes: int, max_depth: int) -> JsonValue:
@@ -47,12 +52,27 @@ def loads(data: bytes, *, max_bytes: int, max_depth: int) -> JsonValue:
         raise StrictJsonError("json", f"byte {error.start} is not UTF-8") from error
     if text.startswith("\ufeff"):
         raise StrictJsonError("json", "the text starts with a byte order mark; write it without one")
+    twice: dict[str, None] = {}
+
+    def read_object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+        found = dict(pairs)
+        if len(found) != len(pairs) and len(twice) < DUPLICATES_MAX_COUNT:
+            twice.update(dict.fromkeys(name for name, times in Counter(name for name, _ in pairs).items() if times > 1))
+        return found
+
     try:
-        value: JsonValue = json.loads(text, object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer)
+        value: JsonValue = json.loads(
+            text, object_pairs_hook=read_object, parse_constant=_constant, parse_int=_integer, parse_float=_number
+        )
     except json.JSONDecodeError as error:
         raise StrictJsonError("json", f"line {error.lineno}, column {error.colno}: {error.msg}") from error
     except RecursionError as error:
         raise StrictJsonError("depth", f"nested deeper than {max_depth} levels") from error
+    if twice:
+        names = [json.dumps(name[:NUMBER_MAX_CHARS]) for name in list(twice)[:DUPLICATES_MAX_COUNT]]
+        raise StrictJsonError(
+            "duplicate_key", *(f"the name {name} stands twice in one object; keep one" for name in names)
+        )
     _check(value, max_depth)
     return value
 
@@ -60,15 +80,6 @@ def loads(data: bytes, *, max_bytes: int, max_depth: int) -> JsonValue:
 def is_object(value: JsonValue) -> TypeGuard[dict[str, JsonValue]]:
     """Whether `value` is a JSON object."""
     return isinstance(value, dict)
-
-
-def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
-    found: dict[str, JsonValue] = {}
-    for name, value in pairs:
-        if name in found:
-            raise StrictJsonError("duplicate_key", f"the name {json.dumps(name)} stands twice in one object; keep one")
-        found[name] = value
-    return found
 
 
 def _constant(text: str) -> NoReturn:
@@ -79,6 +90,16 @@ def _integer(text: str) -> int:
     if len(text) > 17 or abs(int(text)) > INTEGER_MAX:
         raise StrictJsonError("number", f"whole numbers go from -{INTEGER_MAX} to {INTEGER_MAX}")
     return int(text)
+
+
+def _number(text: str) -> float:
+    # Silently zero here, an error or another number for a reader of decimals: `1e-400`, `0e99999`.
+    value = float(text)
+    mantissa, _, exponent = text.lower().partition("e")
+    vanished = value == 0 and (bool(exponent) or any(digit in "123456789" for digit in mantissa))
+    if len(text) > NUMBER_MAX_CHARS or vanished or not math.isfinite(value):
+        raise StrictJsonError("number", f"a number has at most {NUMBER_MAX_CHARS} characters and fits an IEEE double")
+    return value
 
 
 def _check(value: JsonValue, max_depth: int) -> None:
@@ -92,19 +113,16 @@ def _check(value: JsonValue, max_depth: int) -> None:
                 deeper.extend(item.values())
             elif isinstance(item, list):
                 deeper.extend(item)
-            else:
-                _check_scalar(item)
+            elif isinstance(item, str):
+                _check_text(item)
         if not deeper:
             return
         level = deeper
     raise StrictJsonError("depth", f"nested deeper than {max_depth} levels")
 
 
-def _check_scalar(value: bool | float | str | None) -> None:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise StrictJsonError("number", "a number is larger than an IEEE 754 double holds")
-    if isinstance(value, str):
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise StrictJsonError("json", "a string has a lone surrogate; write the pair or the character") from error
+def _check_text(value: str) -> None:
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise StrictJsonError("json", "a string has a lone surrogate; write the pair or the character") from error

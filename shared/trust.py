@@ -15,8 +15,6 @@ stops the process; later the last good one stays in force and the problem is rep
 
 from __future__ import annotations
 
-import base64
-import binascii
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -25,6 +23,7 @@ import msgspec
 import structlog
 from msgspec import Meta
 
+from shared import strict_base64
 from shared.errors import InvalidRequest
 from shared.ids import publisher as parse_publisher
 from shared.keys import KeyFormatError, PublicKey, public_keys
@@ -67,11 +66,16 @@ class TrustedKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrustBundle(msgspec.Struct, frozen=True):
-    """Keys by key id, how many of them must sign, and the ids that the state feed revoked."""
+    """Keys by key id, how many of them must sign, and the ids that the state feed revoked.
+
+    Attributes:
+        unsigned_allowed: `EXT_ALLOW_UNSIGNED`: a statement that nobody signed counts as well; a developer's machine.
+    """
 
     keys: dict[str, TrustedKey]
     threshold: int = 1
     revoked: frozenset[str] = frozenset()
+    unsigned_allowed: bool = False
 
     def is_revoked(self, key_id: str) -> bool:
         """Whether the key was revoked here or through the state feed."""
@@ -153,8 +157,8 @@ def _trusted(index: int, written: _Key) -> TrustedKey:
 
 def _public_key(where: str, text: str) -> PublicKey:
     try:
-        keys = _pem_keys(text) if "-----BEGIN" in text else [PublicKey(base64.b64decode(text, validate=True))]
-    except (binascii.Error, ValueError) as error:  # of which our own format errors are kinds
+        keys = _pem_keys(text) if "-----BEGIN" in text else [PublicKey(strict_base64.decode(text))]
+    except ValueError as error:  # of which our own format errors are kinds
         raise TrustFormatError(f"{where}: public_key must be PEM, or base64 of the raw 32 bytes") from error
     if len(keys) != 1:
         raise TrustFormatError(f"{where}: public_key must be a single PUBLIC KEY block")
@@ -162,6 +166,9 @@ def _public_key(where: str, text: str) -> PublicKey:
 
 
 def _bundle(keys: list[TrustedKey], threshold: int) -> TrustBundle:
+    unsound = [trusted.key.key_id for trusted in keys if not trusted.key.is_sound]
+    if unsound:
+        raise TrustFormatError(f"key {unsound[0]} is no point of the prime-order group; make keys with alga-ext keygen")
     by_id = {trusted.key.key_id: trusted for trusted in keys}
     if len(by_id) != len(keys):
         raise TrustFormatError("a key stands twice in the trust bundle; keep one")
@@ -178,17 +185,20 @@ class TrustStore:
 
     Args:
         source: `SIGNING_TRUST_BUNDLE`: PEM or JSON text, or the path of a file with it.
+        unsigned_allowed: `EXT_ALLOW_UNSIGNED`, which settings refuse outside of local mode.
 
     Raises:
         TrustFormatError: missing, unreadable or not valid; the process must not start.
     """
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, *, unsigned_allowed: bool = False) -> None:
         inline = "-----BEGIN" in source or source.lstrip().startswith("{")
         self._path = None if inline else Path(source)
         self._log = structlog.stdlib.get_logger()
         self._text = source if inline else self._read()
-        self._bundle = parse_trust(self._text)
+        self._bundle = msgspec.structs.replace(parse_trust(self._text), unsigned_allowed=unsigned_allowed)
+        if unsigned_allowed:
+            self._log.warning("unsigned_bundles_allowed", setting="EXT_ALLOW_UNSIGNED")
         self.generation = 1
         self.problem = ""
         """Why the last `reload` kept the old bundle; empty when there is nothing to report."""
@@ -220,7 +230,8 @@ class TrustStore:
         if parsed is None:
             return False
         self._text = text
-        self._bundle = msgspec.structs.replace(parsed, revoked=self._bundle.revoked)
+        before = self._bundle
+        self._bundle = msgspec.structs.replace(parsed, revoked=before.revoked, unsigned_allowed=before.unsigned_allowed)
         self.generation += 1
         self._log.info("trust_bundle_changed", keys=sorted(parsed.keys), generation=self.generation)
         return True

@@ -203,8 +203,32 @@ class PrepareRequest(Message, frozen=True, kw_only=True):
     allow_unused_imports: bool = False
 
 
+class SbomPackage(Message, frozen=True, kw_only=True):
+    """One package that a bundle says it contains; `version` and `purl` may be empty."""
+
+    name: str
+    version: str = ""
+    purl: str = ""
+
+
+class Sbom(Message, frozen=True, kw_only=True):
+    """What the bundle's SBOM says; the document itself, with this digest, stays in the archive under `path`."""
+
+    format: Literal["spdx", "cyclonedx"]
+    spec_version: str
+    path: str
+    sha256: str
+    packages: tuple[SbomPackage, ...] = ()
+
+
 class PrepareResponse(Message, frozen=True, kw_only=True):
-    """What the compiler found in the bundle and whether native code now stands under `aot/`."""
+    """What the compiler found in the bundle and whether native code now stands under `aot/`.
+
+    Attributes:
+        manifest: the bytes of `manifest.json`, base64 in JSON: what was signed is a digest of exactly these, so they
+            are never written again on the way to whoever compares them (decision 0024).
+        sbom: of the manifest's `sbom`; none when it names none.
+    """
 
     content_hash: str
     component_sha256: str | None
@@ -212,9 +236,10 @@ class PrepareResponse(Message, frozen=True, kw_only=True):
     exports: tuple[str, ...]
     initial_memory_bytes: int
     sizes: dict[str, int]
-    manifest: dict[str, Any]
+    manifest: bytes
     artefact: Literal["compiled", "present", "none"]
     warnings: tuple[str, ...] = ()
+    sbom: Sbom | None = None
 
 
 # ---- state feed ---------------------------------------------------------------------------------------------

@@ -32,6 +32,14 @@ STOP_MAX_S: Final = 15.0  # a drain ends with the last call, at most 5 s here
 
 _PROVIDERS: Final = "EXT_PROVIDERS_DIR"  # services of a host application, if whoever starts the stack has one
 _ENDPOINTS: Final = "RUNNER_PROVIDER_ENDPOINTS"
+_PRACTICALLY_UNLIMITED: Final = {  # one person works here, and measures what the platform can do
+    "GATEWAY_TENANT_CALLS_PER_S": "100000",
+    "GATEWAY_INSTALL_CALLS_PER_S": "100000",
+    "GATEWAY_TENANT_RUNNING_MAX": "10000",
+    "GATEWAY_INSTALL_RUNNING_MAX": "10000",
+    "GATEWAY_INSTALL_CALLS_PER_HOUR": "1000000000",
+    "GATEWAY_INSTALL_CPU_S_PER_HOUR": "1000000000",
+}
 
 
 class Addresses(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +122,7 @@ def gateway_environment(around: Surroundings) -> dict[str, str]:
         "GATEWAY_PLATFORM_DATABASE_URL": pg.address(DATABASE, "gateway_platform", keys.passwords.database_platform),
         "GATEWAY_REDIS_URL": around.redis.url,
         "DEBUG_STREAM_REDIS_URL": around.redis.url,
+        **_PRACTICALLY_UNLIMITED,
         "GATEWAY_JWT_KEYS": str(keys.host.public),
         "GATEWAY_JWT_AUDIENCE": tokens.AUDIENCE,
         "GATEWAY_JWT_ISSUER": tokens.ISSUER,

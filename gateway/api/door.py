@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -18,6 +19,7 @@ from gateway.identity.principal import require
 from gateway.middleware.request_id import note
 from shared.errors import InvalidRequest
 from shared.limits import PAGE_DEFAULT, PAGE_MAX
+from shared.registry_limits import SEARCH_MAX_CHARS
 from shared.wire import MSGPACK, Message
 
 T = TypeVar("T")
@@ -50,11 +52,17 @@ def request_id(request: Request) -> str:
     return found
 
 
-async def caller(ctx: GatewayContext, request: Request, permission: str) -> Actor:
-    """The verified caller, who holds `permission`. Raises `Unauthenticated`, `InvalidSession`, `Forbidden`."""
+async def caller(ctx: GatewayContext, request: Request, permission: str, instead: str | None = None) -> Actor:
+    """The verified caller, who holds `permission`, or `instead`.
+
+    Raises:
+        Unauthenticated, InvalidSession: nobody we know.
+        Forbidden: neither permission; `permission` is named.
+    """
     principal = await ctx.identity.authenticate(request.scope["headers"])
     note(request.scope, tenant_id=principal.tenant_id)
-    require(principal, permission)
+    if instead is None or instead not in principal.permissions:
+        require(principal, permission)
     return Actor(principal, request_id(request))
 
 
@@ -106,6 +114,36 @@ def page_size(request: Request, at_most: int = PAGE_MAX) -> int:
     return int(text)
 
 
+def words(request: Request, name: str, at_most: int = SEARCH_MAX_CHARS) -> str | None:
+    """A text of the query, or none when it is left out or empty. Raises `InvalidRequest`: too long, or unreadable."""
+    text = request.query_params.get(name, "")
+    if len(text) > at_most or not text.isprintable():
+        raise InvalidRequest(f"{name} must have at most {at_most} printable characters")
+    return text or None
+
+
+def flag(request: Request, name: str) -> bool | None:
+    """`?name=true` or `false`; none when it is left out. Raises `InvalidRequest`."""
+    text = request.query_params.get(name)
+    if text not in (None, "true", "false"):
+        raise InvalidRequest(f"{name} must be true or false")
+    return None if text is None else text == "true"
+
+
+def moment(request: Request, name: str) -> datetime | None:
+    """A time of the query with its zone (RFC 3339); none when it is left out. Raises `InvalidRequest`."""
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text.replace(" ", "+"))  # a plus that nobody escaped
+    except ValueError as error:
+        raise InvalidRequest(f"{name} must be a time like 2026-01-02T03:04:05Z") from error
+    if found.tzinfo is None:
+        raise InvalidRequest(f"{name} must say its zone, as in 2026-01-02T03:04:05Z")
+    return found
+
+
 def cursor(request: Request, kind: type[T]) -> T | None:
     """`?cursor=` as an earlier page gave it; `None` for the first page. Raises `InvalidRequest`."""
     text = request.query_params.get("cursor")
@@ -127,5 +165,10 @@ def page(items: list[Any], limit: int, at: object) -> Page:
     """
     if len(items) <= limit:
         return Page(items=items, next_cursor=None)
-    text = base64.urlsafe_b64encode(msgspec.json.encode(at)).rstrip(b"=").decode()
-    return Page(items=items[:limit], next_cursor=text)
+    return slice_of(items[:limit], at)
+
+
+def slice_of(items: list[Any], at: object | None) -> Page:
+    """One page whose end is not known by counting; `at` is none on the last one."""
+    text = None if at is None else base64.urlsafe_b64encode(msgspec.json.encode(at)).rstrip(b"=").decode()
+    return Page(items=items, next_cursor=text)

@@ -24,7 +24,7 @@ def routes(ctx: GatewayContext) -> list[BaseRoute]:
     """The door of this file. Refusals become answers inside CORS, so that a page may read them as well."""
     policy: EndpointPolicy = "advisory" if ctx.settings.endpoint_policy == "advisory" else "enforce"
     admission = Admission(ctx.identity, ctx.resolver, policy)
-    exchange = Exchange(admission, ctx.audit, ctx.denials, ctx.runner, ctx.settings.timeout_ms)
+    exchange = Exchange(admission, ctx.dispatch, ctx.keyed)
     return [ExtensionRoute(Cors(Problems(ExtensionDoor(exchange)), ctx.settings.allowed_origins))]
 
 

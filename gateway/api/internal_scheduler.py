@@ -55,7 +55,7 @@ _RETRY_AFTER_S: Final = 1
 
 def routes(ctx: GatewayContext, clock: Clock = time.time) -> list[BaseRoute]:
     """The doors of this file."""
-    tokens = HostTokens([ctx.gateway_key.public], clock)
+    tokens = HostTokens((key.public for key in ctx.settings.signing_keys), clock)
     return [
         _route(LIST_PATH, tokens, ctx.schedules, ScheduleList, listed),
         _route(GET_PATH, tokens, ctx.schedules, ScheduleGet, get),

@@ -47,7 +47,7 @@ _RETRY_AFTER_S: Final = 1
 
 def routes(ctx: GatewayContext, clock: Clock = time.time) -> list[BaseRoute]:
     """The doors of this file."""
-    tokens = HostTokens([ctx.gateway_key.public], clock)
+    tokens = HostTokens((key.public for key in ctx.settings.signing_keys), clock)
     return [
         _route(GET_PATH, tokens, ctx.records, StorageGet, get),
         _route(PUT_PATH, tokens, ctx.records, StoragePut, put),

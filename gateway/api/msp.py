@@ -4,6 +4,7 @@
     /msp/extensions                                        what is installed
     /msp/extensions/{extension}                            an extension's own page
     /msp/extensions/{extension}/debug                      its live log
+    /msp/extensions/{extension}/upgrade                    a version that waits for consent; POST decides
     /msp/api/extensions/{extension}/bootstrap              what the page that frames it asks for
     /msp/static/{version}/{name}                           scripts and styles
 
@@ -24,8 +25,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from gateway.api import door, ui
-from gateway.api.signing_in import SigningIn, Visit
-from gateway.console import assets
+from gateway.api.signing_in import SigningIn, Visit, form_fields
+from gateway.console import assets, csrf, waiting
 from gateway.console.listing import listed
 from gateway.console.pages import Pages, may
 from gateway.console.theme import DARK
@@ -34,11 +35,13 @@ from gateway.identity.actor import Actor
 from gateway.identity.principal import require
 from gateway.installs import ui_source
 from gateway.policy import access
+from gateway.store.installs import Install
 from shared import ids
 from shared.errors import InvalidRequest, InvalidSession, NotFound, PlatformError, Unauthenticated
 
 READ: Final = "extension:read"
 DEBUG: Final = "extension:debug"
+ADMIN: Final = "extension:admin"
 HOME: Final = "/msp/extensions"
 
 _VIEW: Final = re.compile(r"/(?!/)[^\\\x00-\x20\x7f]{0,2047}")
@@ -72,6 +75,8 @@ def routes(ctx: GatewayContext) -> list[BaseRoute]:
         Route(HOME, page(console.extensions), methods=["GET"]),
         Route(one, page(console.extension), methods=["GET"]),
         Route(f"{one}/debug", page(console.debug), methods=["GET"]),
+        Route(f"{one}/upgrade", page(console.upgrade), methods=["GET"]),
+        Route(f"{one}/upgrade", page(console.decide), methods=["POST"]),
         Route(
             "/msp/api/extensions/{extension}/bootstrap",
             partial(_answer, signing_in, console.bootstrap),
@@ -101,6 +106,7 @@ class Console:
             "next_cursor": shown.next_cursor,
             "first": after is None,
             "may_debug": may(actor.principal, DEBUG),
+            "may_admin": may(actor.principal, ADMIN),
         }
         return self._pages.show("extensions", values, signed=visit.signed, icons=True)
 
@@ -113,7 +119,11 @@ class Console:
             raise NotFound("this extension has no page of its own, or is disabled")
         query = "" if path == "/" else f"?path={quote(path, safe='')}"
         bootstrap = f"/msp/api/extensions/{values['install'].install_id}/bootstrap{query}"
-        values |= {"bootstrap_url": bootstrap, "may_debug": may(actor.principal, DEBUG)}
+        values |= {
+            "bootstrap_url": bootstrap,
+            "may_debug": may(actor.principal, DEBUG),
+            "may_admin": may(actor.principal, ADMIN),
+        }
         return self._pages.show("extension", values, signed=visit.signed, frames=True)
 
     async def debug(self, visit: Visit, request: Request) -> Response:
@@ -122,6 +132,32 @@ class Console:
         values = await self._one(actor, request)
         stream = f"/api/ext-debug/stream?installId={values['install'].install_id}"
         return self._pages.show("debug", {**values, "stream_url": stream}, signed=visit.signed)
+
+    async def upgrade(self, visit: Visit, request: Request) -> Response:
+        """`GET /msp/extensions/{extension}/upgrade`: what the version that waits asks for, and the decision."""
+        actor = self._actor(visit, request, ADMIN)
+        install = await self._install(actor, request)
+        values = {
+            "install": listed(install, self._ctx.settings.runner_public_base),
+            "waiting": waiting.shown(install),
+        }
+        return self._pages.show("upgrade", values, signed=visit.signed)
+
+    async def decide(self, visit: Visit, request: Request) -> Response:
+        """`POST /msp/extensions/{extension}/upgrade`: `decision` is `allow` or `decline`, of the `version` shown."""
+        fields = await form_fields(request)
+        csrf.check(request.scope["headers"], visit.signed.secret, fields.get(csrf.FIELD, ""))
+        actor = self._actor(visit, request, ADMIN)
+        install = await self._install(actor, request)
+        match fields.get("decision"):
+            case "allow":
+                consent = waiting.allowed(install, fields.get("version", ""))
+                await self._ctx.installs.upgrades.consent(actor, install.id, consent)
+            case "decline":
+                await self._ctx.installs.upgrades.decline(actor, install.id)
+            case _:
+                raise InvalidRequest("decision must be allow or decline")
+        return RedirectResponse(HOME, 303, {"cache-control": "no-store"})
 
     async def bootstrap(self, visit: Visit, request: Request) -> Response:
         """`GET /msp/api/extensions/{extension}/bootstrap?path=`."""
@@ -133,11 +169,15 @@ class Console:
         return door.answer(ConsoleBootstrap(**fields, extension_id=install.extension_id, dark_theme_tokens=DARK))
 
     async def _one(self, actor: Actor, request: Request) -> dict[str, Any]:
-        """The install that the path names, for a template. Raises `NotInstalled`, `Forbidden`."""
+        """The install that the path names, for a template. Raises as `_install`."""
+        install = await self._install(actor, request)
+        return {"install": listed(install, self._ctx.settings.runner_public_base)}
+
+    async def _install(self, actor: Actor, request: Request) -> Install:
+        """The install that the path names. Raises `NotInstalled`, `Forbidden`."""
         found = await self._ctx.resolver.resolve(actor.tenant_id, request.path_params["extension"])
         access.check_client(actor.principal, found)
-        install = await self._ctx.installs.get(actor, found.install_id)
-        return {"install": listed(install, self._ctx.settings.runner_public_base)}
+        return await self._ctx.installs.get(actor, found.install_id)
 
     def _actor(self, visit: Visit, request: Request, permission: str) -> Actor:
         require(visit.signed.principal, permission)

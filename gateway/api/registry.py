@@ -1,4 +1,4 @@
-"""`/api/registry`: publishing bundles and looking at versions."""
+"""`/api/registry`: publishing bundles, publisher names, and finding extensions."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from starlette.routing import BaseRoute, Route
 
 from gateway.api import door
 from gateway.context import GatewayContext
-from gateway.registry import catalogue, uploads
+from gateway.registry import catalogue, publishers, uploads
+from gateway.registry.catalogue import ExtensionChange
 from gateway.registry.publish import Finalize
+from gateway.registry.publishers import Registration
 from gateway.registry.versions import listed, view
 from shared import ids
 from shared.errors import InvalidRequest, NotFound
@@ -26,8 +28,10 @@ def routes(ctx: GatewayContext) -> list[BaseRoute]:
     return [
         Route(UPLOAD_PATH, partial(upload, ctx), methods=["POST"]),
         Route("/api/registry/bundles/{upload_id}/finalize", partial(finalize, ctx), methods=["POST"]),
-        Route("/api/registry/versions/{version_id}", partial(version, ctx), methods=["GET"]),
+        door.route("/api/registry/publishers", GET=partial(publishers_of_account, ctx), POST=partial(register, ctx)),
         Route("/api/registry/extensions", partial(extensions, ctx), methods=["GET"]),
+        door.route("/api/registry/extensions/{extension_id}", GET=partial(extension, ctx), PATCH=partial(change, ctx)),
+        Route("/api/registry/extensions/{extension_id}/versions", partial(versions, ctx), methods=["GET"]),
         Route(SCHEMA_PATH, schema, methods=["GET"]),
     ]
 
@@ -49,27 +53,64 @@ async def finalize(ctx: GatewayContext, request: Request) -> Response:
     return door.answer(view(found), 202 if found.state == "preparing" else 200)
 
 
-async def version(ctx: GatewayContext, request: Request) -> Response:
-    """`GET /api/registry/versions/{version_id}`."""
-    actor = await door.caller(ctx, request, "extension:read")
-    version_id = request.path_params["version_id"]
-    if not ids.is_uuid(version_id):
-        raise NotFound("no such version; its id is a UUID")
-    return door.answer(view(await ctx.publishing.version(actor, version_id)))
+async def register(ctx: GatewayContext, request: Request) -> Response:
+    """`POST /api/registry/publishers {name}` → 201; 200 when this account has it already."""
+    actor = await door.caller(ctx, request, "extension:publish")
+    wanted = await door.body(request, Registration)
+    found, fresh = await publishers.register(ctx.store, actor, wanted.name, limited=not ctx.settings.local)
+    return door.answer(found, 201 if fresh else 200)
+
+
+async def publishers_of_account(ctx: GatewayContext, request: Request) -> Response:
+    """`GET /api/registry/publishers?limit=&cursor=`: this account's own, with what they use."""
+    actor = await door.caller(ctx, request, "extension:publish")
+    limit, after = door.page_size(request), door.cursor(request, str)
+    found = await publishers.page(ctx.store, actor, after or "", limit + 1, limited=not ctx.settings.local)
+    return door.answer(door.page(found, limit, found[limit - 1].name if len(found) > limit else None))
 
 
 async def extensions(ctx: GatewayContext, request: Request) -> Response:
-    """`GET /api/registry/extensions?limit=&cursor=`: what this account can find."""
+    """`GET /api/registry/extensions?q=&publisher=&limit=&cursor=`: what this account can find."""
     actor = await door.caller(ctx, request, "extension:read")
     limit, after = door.page_size(request), door.cursor(request, catalogue.Place)
-    found = await catalogue.page(ctx.store, actor, after or catalogue.START, limit + 1)
+    q, publisher = door.words(request, "q"), door.words(request, "publisher")
+    found = await catalogue.page(ctx.store, actor, after or catalogue.START, limit + 1, q=q, publisher=publisher)
     at = catalogue.Place(found[limit - 1].publisher, found[limit - 1].name) if len(found) > limit else None
     return door.answer(door.page([listed(row) for row in found], limit, at))
+
+
+async def extension(ctx: GatewayContext, request: Request) -> Response:
+    """`GET /api/registry/extensions/{extension_id}`."""
+    actor = await door.caller(ctx, request, "extension:read")
+    return door.answer(listed(await catalogue.extension(ctx.store, actor, _extension_id(request))))
+
+
+async def change(ctx: GatewayContext, request: Request) -> Response:
+    """`PATCH /api/registry/extensions/{extension_id} {visibility?, allowed_tenants?, display_name?}`."""
+    actor = await door.caller(ctx, request, "extension:publish")
+    wanted = await door.body(request, ExtensionChange)
+    return door.answer(listed(await catalogue.change(ctx.store, actor, _extension_id(request), wanted)))
+
+
+async def versions(ctx: GatewayContext, request: Request) -> Response:
+    """`GET /api/registry/extensions/{extension_id}/versions?limit=&cursor=`, newest first."""
+    actor = await door.caller(ctx, request, "extension:read")
+    limit, after = door.page_size(request), door.cursor(request, catalogue.Moment)
+    found = await catalogue.versions(ctx.store, actor, _extension_id(request), after, limit + 1)
+    at = catalogue.Moment(found[limit - 1].created_at, found[limit - 1].id) if len(found) > limit else None
+    return door.answer(door.page([view(row) for row in found], limit, at))
 
 
 async def schema(_: Request) -> Response:
     """`GET /api/registry/schemas/manifest-v2.json`: public, so that editors can use it."""
     return door.document(manifest_schema())
+
+
+def _extension_id(request: Request) -> str:
+    found: str = request.path_params["extension_id"]
+    if not ids.is_uuid(found):
+        raise NotFound("no such extension; its id is a UUID")
+    return found
 
 
 async def _chunks(request: Request) -> AsyncIterator[bytes]:

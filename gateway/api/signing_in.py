@@ -96,7 +96,7 @@ class SigningIn:
     async def enter(self, request: Request) -> Response:
         """`POST /msp/signin`: a session token or an API key becomes a cookie."""
         try:
-            fields = await _fields(request)
+            fields = await form_fields(request)
         except PlatformError as error:
             return self._pages.refuse(error, door.request_id(request), None)
         wanted = _next(fields.get("next", ""), self._home)
@@ -121,7 +121,7 @@ class SigningIn:
         try:
             signed = await self._known(request)
             if signed is not None:  # else signed out already: the same end
-                fields = await _fields(request)
+                fields = await form_fields(request)
                 csrf.check(request.scope["headers"], signed.secret, fields.get(csrf.FIELD, ""))
                 await self._end(signed, request)
         except PlatformError as error:
@@ -177,7 +177,7 @@ def _form_secret(request: Request) -> str | None:
     return found if found is not None and _SECRET.fullmatch(found) else None
 
 
-async def _fields(request: Request) -> dict[str, str]:
+async def form_fields(request: Request) -> dict[str, str]:
     """A form's fields. Raises `InvalidRequest`, `PayloadTooLarge`."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
         raise InvalidRequest(f"content-type must be {_FORM}")

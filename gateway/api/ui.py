@@ -87,6 +87,7 @@ async def bootstrap_for(ctx: GatewayContext, principal: Principal, reference: st
     """
     install = await ctx.resolver.resolve(principal.tenant_id, reference)
     access.authorise(principal, install, "GET")
+    ctx.stops.check(install)
     if install.ui_entry is None:
         raise NotFound("this extension has no user interface")
     base = ctx.settings.runner_public_base

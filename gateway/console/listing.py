@@ -19,6 +19,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
         icon_url: at the asset origin; empty when there is none.
         page_url: its own page in the console; empty when it has none, or may not run.
         debug_url: its live log.
+        upgrade_url: where a version is shown that waits for consent; empty when none does.
     """
 
     install_id: str
@@ -31,6 +32,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     icon_url: str
     page_url: str
     debug_url: str
+    upgrade_url: str
 
 
 def listed(install: Install, public_base: str) -> Listed:
@@ -51,6 +53,7 @@ def listed(install: Install, public_base: str) -> Listed:
         icon_url=_icon(install, manifest.icon, public_base) if enabled else "",
         page_url=base if enabled and manifest.ui is not None else "",
         debug_url=f"{base}/debug",
+        upgrade_url="" if install.pending is None else f"{base}/upgrade",
     )
 
 

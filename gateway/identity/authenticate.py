@@ -12,11 +12,14 @@ from typing import Final
 
 from gateway.identity.api_keys import PREFIX, ApiKeys
 from gateway.identity.console import COOKIE, ConsoleSessions, cookie
+from gateway.identity.jwks import FixedKeys, HostKeys
+from gateway.identity.keys import JwksUrl
 from gateway.identity.principal import Principal
-from gateway.identity.sessions import IframeSession, IframeSessions, SessionVerifier
+from gateway.identity.sessions import IframeSession, IframeSessions, SessionVerifier, key_id
 from gateway.settings import GatewaySettings
 from gateway.store.pool import Database
 from shared.errors import InvalidSession, TenantMismatch, Unauthenticated
+from shared.limits import INSTALL_STALE_MAX_S
 from shared.tokens import Clock
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
@@ -31,12 +34,26 @@ class Identity:
         settings: keys, audience and issuer of the host application's tokens; our own key.
         store: where API keys are.
         clock: seconds since the epoch.
+        host_keys: the host application's, when they are fetched; else those of the settings.
     """
 
-    def __init__(self, settings: GatewaySettings, store: Database, clock: Clock = time.time) -> None:
-        self._sessions = SessionVerifier(settings.jwt_keys, settings.jwt_audience, settings.jwt_issuer, clock)
-        self._iframes = IframeSessions(settings.signing_key, clock)
-        self._api_keys = ApiKeys(store, clock)
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        store: Database,
+        clock: Clock = time.time,
+        *,
+        host_keys: HostKeys | None = None,
+    ) -> None:
+        if host_keys is None:
+            if isinstance(settings.jwt_keys, JwksUrl):
+                raise ValueError("published keys are fetched by whoever opens the gateway; pass them as host_keys")
+            host_keys = FixedKeys(settings.jwt_keys)
+        self._host_keys = host_keys
+        self._sessions = SessionVerifier(self._host_keys.known, settings.jwt_audience, settings.jwt_issuer, clock)
+        self._iframes = IframeSessions(settings.signing_keys, clock)
+        stale_s = INSTALL_STALE_MAX_S if settings.audit_mode == "best-effort" else 0
+        self.api_keys = ApiKeys(store, clock, stale_s=stale_s)
         self.console = ConsoleSessions(store, clock)
 
     async def authenticate(self, headers: RawHeaders, *, iframe: bool = False) -> Principal:
@@ -50,7 +67,7 @@ class Identity:
             Unauthenticated: no credential.
             InvalidSession: one that is not good here, or more than one.
             TenantMismatch: a header names another tenant than the credential's.
-            AccessPolicyUnavailable: an API key could not be looked up.
+            AccessPolicyUnavailable: an API key could not be looked up, or no key of the host application is known.
         """
         given = list(headers)
         principal = await self._verify(_bearer(given), iframe=iframe)
@@ -95,11 +112,12 @@ class Identity:
 
     async def _verify(self, token: str, *, iframe: bool) -> Principal:
         if token.startswith(PREFIX):
-            return await self._api_keys.verify(token)
+            return await self.api_keys.verify(token)
         if self._iframes.owns(token):
             if not iframe:
                 raise InvalidSession
             return self._iframes.verify(token)
+        await self._host_keys.look_for(key_id(token))
         return self._sessions.verify(token)
 
 

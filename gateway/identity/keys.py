@@ -44,6 +44,12 @@ class HostKey(msgspec.Struct, frozen=True):
         return self.alg == "EdDSA" and self.key.as_dict(private=False).get("x") == x
 
 
+class JwksUrl(msgspec.Struct, frozen=True):
+    """Where the host application publishes its keys."""
+
+    url: str
+
+
 class HostAlgorithms(JWSRegistry):
     """The algorithms that exist here. `none`, HMAC and the rest are not refused but unknown."""
 
@@ -90,6 +96,28 @@ def host_keys(text: str) -> tuple[HostKey, ...]:
     if len(set(kids)) != len(kids):
         raise ValueError("two keys have the same kid")
     return found
+
+
+def usable_keys(text: str) -> tuple[tuple[HostKey, ...], tuple[str, ...]]:
+    """The keys of a published JWK set that tokens may be verified with, and why the others are not among them.
+
+    A set that others publish holds keys for other purposes as well, which are no reason to refuse it whole.
+
+    Raises:
+        ValueError: it is no JWK set, has too many keys, or two with one kid.
+    """
+    found: list[HostKey] = []
+    refused: list[str] = []
+    for raw in _jwks(text.strip().encode()):
+        try:
+            found.append(_from_jwk(raw))
+        except ValueError as error:
+            refused.append(str(error))
+    if len(found) > JWT_KEYS_MAX:
+        raise ValueError(f"must hold at most {JWT_KEYS_MAX} keys, found {len(found)}")
+    if len({key.kid for key in found}) != len(found):
+        raise ValueError("two keys have the same kid, or none")
+    return tuple(found), tuple(refused)
 
 
 def _jwks(data: bytes) -> list[msgspec.Raw]:

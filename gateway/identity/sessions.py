@@ -10,7 +10,7 @@ import base64
 import binascii
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Literal, TypeVar
 
 import msgspec
@@ -74,13 +74,15 @@ class SessionVerifier:
     """Verifies the host application's session tokens.
 
     Args:
-        keys: its public keys.
+        keys: its public keys, as they are known at the time.
         audience, issuer: the values a token must carry.
         clock: seconds since the epoch.
     """
 
-    def __init__(self, keys: Sequence[HostKey], audience: str, issuer: str, clock: Clock = time.time) -> None:
-        self._keys = tuple(keys)
+    def __init__(
+        self, keys: Callable[[], Sequence[HostKey]], audience: str, issuer: str, clock: Clock = time.time
+    ) -> None:
+        self._keys = keys
         self._audience = audience
         self._issuer = issuer
         self._clock = clock
@@ -97,29 +99,34 @@ class SessionVerifier:
         raise InvalidSession
 
     def _candidates(self, header: _Header) -> list[HostKey]:
-        fitting = [key for key in self._keys if header.alg in _NAMES[key.alg]]
+        fitting = [key for key in self._keys() if header.alg in _NAMES[key.alg]]
         if header.kid:
             return [key for key in fitting if key.kid in ("", header.kid)]
         return fitting
+
+
+def key_id(token: str) -> str:
+    """The `kid` a token names, empty without one. Says nothing about its worth. Raises `InvalidSession`."""
+    return _header(token).kid
 
 
 class IframeSessions:
     """Mints and verifies iframe sessions: bound to tenant, user, extension and install, ten minutes at most.
 
     Args:
-        key: the gateway's signing key.
+        keys: the gateways' signing keys: the first mints, all of them verify.
         clock: seconds since the epoch.
     """
 
-    def __init__(self, key: PrivateKey, clock: Clock = time.time) -> None:
-        self._kid = key.key_id
-        self._private = OKPKey.import_key(key.pem())
-        self._public = HostKey(key.key_id, "EdDSA", OKPKey.import_key(key.public.pem()))
+    def __init__(self, keys: Sequence[PrivateKey], clock: Clock = time.time) -> None:
+        self._kid = keys[0].key_id
+        self._private = OKPKey.import_key(keys[0].pem())
+        self._public = {key.key_id: HostKey(key.key_id, "EdDSA", OKPKey.import_key(key.public.pem())) for key in keys}
         self._clock = clock
 
     def owns(self, token: str) -> bool:
         """Whether the token says it is one of ours; says nothing about its worth."""
-        return _header(token).kid == self._kid
+        return _header(token).kid in self._public
 
     def mint(self, principal: Principal, extension_id: str, install_id: str) -> IframeSession:
         """A session for the caller's iframe of one install.
@@ -153,8 +160,10 @@ class IframeSessions:
 
     def verify(self, token: str) -> Principal:
         """The caller behind a valid iframe session. Raises `InvalidSession`."""
-        payload = _payload(token, self._public)
-        if payload is None or _header(token).typ != IFRAME_TYP:
+        header = _header(token)
+        key = self._public.get(header.kid)
+        payload = None if key is None else _payload(token, key)
+        if payload is None or header.typ != IFRAME_TYP:
             raise InvalidSession
         claims = _claims(payload, _IframeClaims)
         _check(claims, IFRAME_AUDIENCE, IFRAME_ISSUER, self._clock())

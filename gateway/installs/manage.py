@@ -1,4 +1,4 @@
-"""Installing, enabling, disabling, uninstalling, configuring: one transaction each.
+"""Installing, enabling, disabling, uninstalling, purging, configuring: one transaction each.
 
 In that transaction: the row and its generation, the history, the audit row, the notice to other gateways, and last
 the state feed, from which runners learn. When nobody uses a bundle any more its UI is retired, which is a question
@@ -8,24 +8,35 @@ about all tenants and therefore asked after the commit, by the platform's login.
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from gateway.identity.actor import Actor
+from gateway.installs.changes import (
+    announce,
+    changing,
+    found,
+    installable,
+    not_installed,
+    present,
+    retire_ui,
+    ui_subject,
+)
 from gateway.installs.config import Values, checked
+from gateway.installs.export import Exports
+from gateway.installs.granting import Granting
 from gateway.installs.grants import GrantRequest, decide
+from gateway.installs.purge import expired, purge
+from gateway.installs.upgrade import Upgrades
 from gateway.installs.views import manifest_of
 from gateway.registry.signatures import Signatures
-from gateway.store import audit_log, events, feed, installs, notices, registry, schedules
+from gateway.store import audit_log, events, feed, install_history, installs, purging, registry, schedules, upgrades
 from gateway.store.installs import Config, Install, Status
-from gateway.store.platform import feed as platform_feed
 from gateway.store.pool import Database, Tx
 from gateway.store.registry import Version
 from shared import ids
-from shared.errors import AmbiguousExtension, Conflict, NotFound, NotInstalled, Revoked
+from shared.errors import AmbiguousExtension, Conflict, NotFound
 from shared.limits import UNINSTALLED_KEPT_DAYS
 
 
@@ -57,11 +68,19 @@ class Installs:
     Args:
         store: where they are.
         signatures: what counts as vouched for; asked again at every install.
+
+    Attributes:
+        upgrades: which version an install has.
+        granting: what it may do, and what happened to it.
+        exports: everything it keeps, written out.
     """
 
     def __init__(self, store: Database, signatures: Signatures) -> None:
         self._store = store
         self._signatures = signatures
+        self.upgrades = Upgrades(store, signatures)
+        self.granting = Granting(store)
+        self.exports = Exports(store)
 
     async def install(self, actor: Actor, request: InstallRequest) -> Install:
         """Install an extension, or bring back what was uninstalled: its id and data live on.
@@ -79,6 +98,7 @@ class Installs:
         manifest = manifest_of(version.manifest)
         granted = decide(manifest, request.grants)
         config = checked(manifest, request.config)
+        await self._finish_purge(actor, version.registry_id)
         async with self._store.tenant(actor.tenant_id) as tx:
             install_id = await installs.put(
                 tx,
@@ -91,9 +111,11 @@ class Installs:
             )
             if install_id is None:
                 raise await _installed_already(tx, version)
-            install = await _found(tx, install_id)
+            install = await found(tx, install_id)
             await installs.put_config(tx, install=install, config=msgspec.json.encode(config), actor=actor.name)
-            await installs.add_history(tx, install=install, action="install", actor=actor.name)
+            asks = [ask.name for ask in manifest.permissions.secrets]
+            await upgrades.bind_secrets(tx, install.id, asked=asks, free=[])
+            await install_history.add(tx, install=install, action="install", actor=actor.name)
             change = actor.did(
                 "install.created",
                 "install",
@@ -104,27 +126,27 @@ class Installs:
                 granted_secrets=install.granted_secrets,
             )
             await audit_log.record(tx, change)
-            await _announce(tx, install)
+            await announce(tx, install)
             await feed.append(tx, "enabled_install", install.id)
-            await feed.append(tx, "ui_live", _ui(install))
-            return await _found(tx, install_id)
+            await feed.append(tx, "ui_live", ui_subject(install))
+            return await found(tx, install_id)
 
     async def set_enabled(self, actor: Actor, install_id: str, *, enabled: bool) -> Install:
         """Enable or disable; nothing changes when it is so already. Raises `NotInstalled`."""
         wanted: Status = "enabled" if enabled else "disabled"
-        async with self._changing(actor, install_id) as (tx, install):
+        async with changing(self._store, actor, install_id) as (tx, install):
             if install.status == wanted:
                 return install
             await installs.set_status(tx, install.id, wanted)
             await schedules.rest(tx, install.id)
             await audit_log.record(tx, actor.did(f"install.{wanted}", "install", install.id))
-            await _announce(tx, install)
-            changed = await _found(tx, install.id)
+            await announce(tx, install)
+            changed = await found(tx, install.id)
             await feed.append(tx, "enabled_install" if enabled else "disabled_install", install.id)
             if enabled:
-                await feed.append(tx, "ui_live", _ui(install))
+                await feed.append(tx, "ui_live", ui_subject(install))
         if not enabled:
-            await self._retire_ui(install)
+            await retire_ui(self._store, install)
         return changed
 
     async def uninstall(self, actor: Actor, install_id: str) -> Install:
@@ -133,24 +155,37 @@ class Installs:
         Raises:
             NotInstalled: there is none, or it is uninstalled already.
         """
-        purge_after = datetime.now(UTC) + timedelta(days=UNINSTALLED_KEPT_DAYS)
-        async with self._changing(actor, install_id) as (tx, install):
-            await installs.set_status(tx, install.id, "uninstalled", purge_after)
-            await schedules.rest(tx, install.id)
-            await events.forget_install(tx, install.id)
-            await installs.add_history(tx, install=install, action="uninstall", actor=actor.name)
-            await audit_log.record(tx, actor.did("install.uninstalled", "install", install.id))
-            await _announce(tx, install)
-            changed = await _found(tx, install.id)
-            await feed.append(tx, "disabled_install", install.id)
-        await self._retire_ui(install)
+        async with changing(self._store, actor, install_id) as (tx, install):
+            changed = await _uninstall(tx, actor, install)
+        await retire_ui(self._store, install)
+        return changed
+
+    async def purge(self, actor: Actor, install_id: str) -> Install:
+        """Uninstall, unless that was done before, and remove everything the install kept, at once and for good.
+
+        Raises:
+            NotInstalled: there is none.
+            Conflict: it is uninstalled, and something was still being written; upkeep removes it.
+        """
+        async with self._store.tenant(actor.tenant_id) as tx:
+            install = await installs.by_id(tx, install_id, lock=True)
+            if install is None:
+                raise not_installed()
+            await audit_log.record(tx, actor.did("install.purge_asked", "install", install.id))
+            if install.status != "uninstalled":
+                await _uninstall(tx, actor, install)
+            await purging.give_up(tx, install.id)
+            changed = await found(tx, install.id)
+        if install.status != "uninstalled":
+            await retire_ui(self._store, install)
+        await purge(self._store, actor.did("install.purged", "install", install.id))
         return changed
 
     async def get(self, actor: Actor, install_id: str) -> Install:
         """One install of the tenant. Raises `NotInstalled`."""
         async with self._store.tenant(actor.tenant_id) as tx:
             install = await installs.by_id(tx, install_id)
-        return _present(install)
+        return present(install)
 
     async def page(self, actor: Actor, after: str | None, limit: int) -> list[Install]:
         """The tenant's installs in the order of their ids, strictly after `after`."""
@@ -160,7 +195,7 @@ class Installs:
     async def config(self, actor: Actor, install_id: str) -> Config:
         """The settings of an install. Raises `NotInstalled`."""
         async with self._store.tenant(actor.tenant_id) as tx:
-            _present(await installs.by_id(tx, install_id))
+            present(await installs.by_id(tx, install_id))
             return await installs.config(tx, install_id) or Config(config=b"{}", version=0)
 
     async def put_config(self, actor: Actor, install_id: str, request: ConfigRequest) -> Config:
@@ -170,39 +205,42 @@ class Installs:
             NotInstalled: there is no such install.
             InvalidRequest: the manifest's schema does not allow them.
         """
-        async with self._changing(actor, install_id) as (tx, install):
+        async with changing(self._store, actor, install_id) as (tx, install):
             values = msgspec.json.encode(checked(manifest_of(install.manifest), request.config))
             version = await installs.put_config(tx, install=install, config=values, actor=actor.name)
             change = actor.did(
                 "install.configured", "install", install.id, keys=sorted(request.config), version=version
             )
             await audit_log.record(tx, change)
-            await _announce(tx, install)
+            await announce(tx, install)
         return Config(config=values, version=version)
-
-    @asynccontextmanager
-    async def _changing(self, actor: Actor, install_id: str) -> AsyncIterator[tuple[Tx, Install]]:
-        async with self._store.tenant(actor.tenant_id) as tx:
-            yield tx, _present(await installs.by_id(tx, install_id, lock=True))
 
     async def _version(self, actor: Actor, request: InstallRequest) -> Version:
         async with self._store.tenant(actor.tenant_id) as tx:
             registry_id = await _extension(tx, request.extension)
-            if request.version is None:
-                version = await registry.newest_ready(tx, registry_id)
-            else:
-                version = await registry.version_by_name(tx, registry_id, request.version)
-        if version is None:
-            raise NotFound("no such version can be installed; `GET /api/registry/extensions` lists what can")
-        if version.revoked_at is not None:
-            raise Revoked(f"version {version.version} was revoked; choose another one")
-        if version.state != "ready":
-            raise Conflict(f"version {version.version} is {version.state}, only a ready one can be installed")
-        return version
+            return await installable(tx, registry_id, request.version)
 
-    async def _retire_ui(self, install: Install) -> None:
-        async with self._store.platform() as tx:
-            await platform_feed.retire_ui(tx, install.registry_id, install.content_hash)
+    async def _finish_purge(self, actor: Actor, registry_id: str) -> None:
+        """An install that nobody can bring back any more makes room for a new one."""
+        async with self._store.tenant(actor.tenant_id) as tx:
+            install = await installs.by_extension(tx, registry_id)
+            over = install is not None and await purging.hold(tx, install.id)
+        if install is not None and over:
+            await purge(self._store, expired(actor.tenant_id, install.id))
+
+
+async def _uninstall(tx: Tx, actor: Actor, install: Install) -> Install:
+    purge_after = datetime.now(UTC) + timedelta(days=UNINSTALLED_KEPT_DAYS)
+    await installs.set_status(tx, install.id, "uninstalled", purge_after)
+    await schedules.rest(tx, install.id)
+    await events.forget_install(tx, install.id)
+    await upgrades.forget(tx, install.id)
+    await install_history.add(tx, install=install, action="uninstall", actor=actor.name)
+    await audit_log.record(tx, actor.did("install.uninstalled", "install", install.id))
+    await announce(tx, install)
+    changed = await found(tx, install.id)
+    await feed.append(tx, "disabled_install", install.id)
+    return changed
 
 
 async def _extension(tx: Tx, reference: str) -> str:
@@ -217,31 +255,10 @@ async def _extension(tx: Tx, reference: str) -> str:
 
 
 async def _installed_already(tx: Tx, version: Version) -> Conflict:
-    present = await installs.by_extension(tx, version.registry_id)
-    assert present is not None
+    there = await installs.by_extension(tx, version.registry_id)
+    assert there is not None
     return Conflict(
-        f"{version.publisher}.{version.name} is installed already, version {present.version}",
-        install_id=present.id,
-        version=present.version,
+        f"{version.publisher}.{version.name} is installed already, version {there.version}",
+        install_id=there.id,
+        version=there.version,
     )
-
-
-async def _found(tx: Tx, install_id: str) -> Install:
-    install = await installs.by_id(tx, install_id)
-    assert install is not None
-    return install
-
-
-def _present(install: Install | None) -> Install:
-    if install is None or install.status == "uninstalled":
-        raise NotInstalled("no such extension is installed for this tenant")
-    return install
-
-
-async def _announce(tx: Tx, install: Install) -> None:
-    change = notices.InstallChanged(tenant_id=install.tenant_id, registry_id=install.registry_id, install_id=install.id)
-    await notices.announce(tx, change)
-
-
-def _ui(install: Install) -> str:
-    return f"{install.registry_id}/{install.content_hash}"

@@ -8,6 +8,7 @@ import msgspec
 
 from gateway.installs.grants import secret_granted
 from gateway.policy.endpoints import Endpoint, EndpointPolicy
+from gateway.policy.quotas import Used
 from gateway.store.resolve import InstallRow
 from shared.capabilities import INTERFACES
 from shared.wire import SecretEnvelope
@@ -37,6 +38,7 @@ class ResolvedInstall(msgspec.Struct, frozen=True, kw_only=True):
         secrets: sealed, opened by the runner only; those a call of this install may need.
         secrets_version: of the secrets together.
         debug: whether the install's events go to the debug stream.
+        used: in the hour that runs, when it was looked up.
     """
 
     tenant_id: str
@@ -64,6 +66,7 @@ class ResolvedInstall(msgspec.Struct, frozen=True, kw_only=True):
     ui_entry: str | None = None
     hooks: frozenset[str] = frozenset()
     debug: bool = False
+    used: Used = Used()
 
     @property
     def for_clients(self) -> bool:
@@ -157,6 +160,7 @@ def resolved(tenant_id: str, row: InstallRow, *, debug: bool = False) -> Resolve
         ui_entry=manifest.ui.entry if manifest.ui else None,
         hooks=frozenset(manifest.ui.hooks) if manifest.ui else frozenset(),
         debug=row.debug_enabled or debug,
+        used=Used(invocations=row.used_invocations, cpu_ms=row.used_cpu_ms, egress_bytes=row.used_egress_bytes),
     )
 
 

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -40,6 +41,14 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
     content_hash: ContentHash
     size_bytes: int
     etag: str
+
+
+class Lying(msgspec.Struct, frozen=True, kw_only=True):
+    """One object of a listing."""
+
+    key: str
+    size_bytes: int
+    modified_at: datetime
 
 
 class SmallObject(msgspec.Struct, frozen=True):
@@ -163,6 +172,17 @@ class ObjectStore:
             await self.call("delete_object", Key=key)
         except _RefusedError as error:
             raise error.unavailable() from error
+
+    async def page(self, prefix: str, after: str, at_most: int) -> list[Lying]:
+        """Objects below a prefix in the order of their keys, strictly after `after`. Raises `BundleUnavailable`."""
+        try:
+            answer = await self.call("list_objects_v2", Prefix=prefix, StartAfter=after, MaxKeys=at_most)
+        except _RefusedError as error:
+            raise error.unavailable() from error
+        return [
+            Lying(key=one["Key"], size_bytes=one["Size"], modified_at=one["LastModified"])
+            for one in answer.get("Contents", ())
+        ]
 
     async def check(self) -> None:
         """Whether the bucket answers. Raises `BundleUnavailable`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.policy import headers as header_policy
 from gateway.proxy import failures
@@ -16,6 +16,11 @@ class Answer:
     status: int
     headers: list[tuple[bytes, bytes]]
     body: bytes
+
+    def with_fields(self, fields: dict[str, str]) -> Answer:
+        """The same answer with further header fields of the platform's own."""
+        further = [(name.encode(), value.encode()) for name, value in fields.items()]
+        return replace(self, headers=[*self.headers, *further])
 
 
 def from_reply(reply: Reply) -> Answer:

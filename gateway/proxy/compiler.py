@@ -27,7 +27,7 @@ from shared.wire import JSON, PrepareRequest, PrepareResponse
 PREPARE_PATH: Final = "/v1/prepare"
 AUDIENCE: Final = "compiler"
 ISSUER: Final = "gateway"
-_ANSWER_MAX_BYTES: Final = 4 * MIB  # a manifest of 1 MiB, escaped, with the component's imports
+_ANSWER_MAX_BYTES: Final = 12 * MIB  # a manifest of 1 MiB in base64, an SBOM of 8 MiB, the component's imports
 _CONNECT_MAX_S: Final = 2
 _GRACE_S: Final = 5  # the compiler's own limit ends first
 _RETRY_AFTER_S: Final = 5

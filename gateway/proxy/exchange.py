@@ -1,7 +1,7 @@
-"""One call from the client's request to the guest's answer: admission, then dispatch.
+"""One call from the client's request to the guest's answer: admission, a place, then dispatch.
 
 While the runner works, the connection to the client is watched: when it closes, the runner's call is cancelled, and by
-that the guest.
+that the guest; only a call with an idempotency key goes on without its client.
 """
 
 from __future__ import annotations
@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from functools import partial
+from typing import TypeVar
 
 from starlette.types import Receive
 
-from gateway.audit.denials import Denials
-from gateway.audit.log import ExecutionLog
+from gateway.policy import idempotency
 from gateway.proxy.admission import Admission, Request
 from gateway.proxy.answer import Answer
 from gateway.proxy.body import ClientGoneError, gone
-from gateway.proxy.client import Reply, RunnerClient
 from gateway.proxy.dispatch import Dispatch
+from gateway.proxy.keyed import Keyed
+
+T = TypeVar("T")
 
 
 class Exchange:
@@ -26,17 +28,14 @@ class Exchange:
 
     Args:
         admission: says which calls may run.
-        audit: the execution log.
-        denials: counts what guests were denied.
-        runner: the way to the runners.
-        timeout_ms: the most one call may take.
+        dispatch: runs them.
+        keyed: runs those with an idempotency key.
     """
 
-    def __init__(
-        self, admission: Admission, audit: ExecutionLog, denials: Denials, runner: RunnerClient, timeout_ms: int
-    ) -> None:
+    def __init__(self, admission: Admission, dispatch: Dispatch, keyed: Keyed) -> None:
         self._admission = admission
-        self._dispatch = Dispatch(audit, denials, runner, timeout_ms)
+        self._dispatch = dispatch
+        self._keyed = keyed
 
     async def call(self, request: Request) -> Answer:
         """The answer to one request.
@@ -45,11 +44,15 @@ class Exchange:
             PlatformError: a step refused, or there is no guest answer.
             ClientGoneError: the client went away; the guest was cancelled and the row says so.
         """
-        call = await self._dispatch.open(await self._admission.admit(request))
-        return await self._dispatch.run(call, partial(_while_present, receive=request.receive))
+        key = idempotency.key_of(request.headers, request.method)
+        present = partial(_while_present, receive=request.receive)
+        entered = await self._dispatch.enter(await self._admission.admit(request))
+        if key is not None:
+            return await self._keyed.call(entered, key, present)
+        return await self._dispatch.run(await self._dispatch.open(entered), present)
 
 
-async def _while_present(work: Awaitable[Reply], receive: Receive) -> Reply:
+async def _while_present(work: Awaitable[T], receive: Receive) -> T:
     """The result of `work`, unless the client goes away first: then `work` is cancelled and `ClientGoneError` raised."""
     call = asyncio.ensure_future(work)
     watch = asyncio.create_task(gone(receive))

@@ -29,15 +29,13 @@ from typing import Final
 import msgspec
 import structlog
 
-from gateway.audit.denials import Denials
-from gateway.audit.log import ExecutionLog
 from gateway.identity import principal
 from gateway.identity.principal import Trigger
 from gateway.installs.resolve import InstallResolver
 from gateway.policy import access, endpoints, paths
 from gateway.policy.endpoints import EndpointPolicy
 from gateway.proxy.admission import Admitted
-from gateway.proxy.client import Reply, RunnerClient
+from gateway.proxy.client import Reply
 from gateway.proxy.dispatch import Dispatch
 from gateway.proxy.envelope import Incoming
 from shared.errors import EndpointNotFound, Internal, PlatformError
@@ -101,25 +99,13 @@ class Unattended:
 
     Args:
         resolver: which install is meant, and whether it may run.
-        audit: the execution log.
-        denials: counts what guests were denied.
-        runner: the way to the runners.
-        timeout_ms: the most one call may take.
+        dispatch: runs calls.
         endpoint_policy: the platform's; an install's own can only be stricter.
     """
 
-    def __init__(
-        self,
-        resolver: InstallResolver,
-        audit: ExecutionLog,
-        denials: Denials,
-        runner: RunnerClient,
-        *,
-        timeout_ms: int,
-        endpoint_policy: EndpointPolicy,
-    ) -> None:
+    def __init__(self, resolver: InstallResolver, dispatch: Dispatch, endpoint_policy: EndpointPolicy) -> None:
         self._resolver = resolver
-        self._dispatch = Dispatch(audit, denials, runner, timeout_ms)
+        self._dispatch = dispatch
         self._endpoint_policy: EndpointPolicy = endpoint_policy
 
     async def call(self, due: Due) -> Outcome:
@@ -128,7 +114,7 @@ class Unattended:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             execution_id = None
             try:
-                call = await self._dispatch.open(await self._admit(due, request_id))
+                call = await self._dispatch.open(await self._dispatch.enter(await self._admit(due, request_id)))
                 execution_id = call.execution_id
                 answer = await self._dispatch.run(call, _waiting)
             except PlatformError as error:

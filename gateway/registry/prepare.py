@@ -28,6 +28,7 @@ from gateway.store.platform.preparations import Claimed
 from gateway.store.pool import Database
 from gateway.store.registry import EndpointRow, Found
 from shared import ids
+from shared.digest import sha256_hex
 from shared.errors import (
     ArtefactUnavailable,
     BundleRefused,
@@ -138,13 +139,12 @@ class Preparations:
             digest = ids.ContentHash(claimed.content_hash)
             vouched = await self._signatures.verify(claimed.signature, digest)
             answer = await self._ask(claimed, digest)
-            data = msgspec.json.encode(answer.manifest)
-            manifest = _checked(data, answer, vouched.statement, self._known)
+            manifest = _checked(answer, vouched.statement, self._known)
         except (BundleRefused, GuestError) as error:
             await self._reject(claimed, error)
             return
-        await self._objects.put_once(keys.manifest(digest), data, "application/json")
-        await self._complete(claimed, _found(manifest, data, answer), _endpoints(manifest))
+        await self._objects.put_once(keys.manifest(digest), answer.manifest, "application/json")
+        await self._complete(claimed, _found(manifest, answer), _endpoints(manifest))
 
     async def _ask(self, claimed: Claimed, digest: ids.ContentHash) -> PrepareResponse:
         try:
@@ -197,9 +197,11 @@ async def open_preparations(
             await found.close()
 
 
-def _checked(data: bytes, answer: PrepareResponse, statement: BundleStatement, known: frozenset[str]) -> Manifest:
-    """The manifest, if the signature spoke of this one and of this component."""
-    manifest = parse_manifest(data, known=known)
+def _checked(answer: PrepareResponse, statement: BundleStatement, known: frozenset[str]) -> Manifest:
+    """The manifest, if the signature spoke of exactly these bytes and of this component."""
+    if sha256_hex(answer.manifest) != statement.manifest_sha256:
+        raise ContentHashMismatch("the manifest is not the one that was signed", path="manifest.json")
+    manifest = parse_manifest(answer.manifest, known=known)
     if manifest.publisher != statement.publisher:
         raise SignaturePublisherMismatch(
             f"the signature is {statement.publisher}'s, the manifest says {manifest.publisher}", path="$.publisher"
@@ -215,15 +217,16 @@ def _checked(data: bytes, answer: PrepareResponse, statement: BundleStatement, k
     return manifest
 
 
-def _found(manifest: Manifest, data: bytes, answer: PrepareResponse) -> Found:
+def _found(manifest: Manifest, answer: PrepareResponse) -> Found:
     return Found(
         runtime=manifest.runtime,
         entry=None if answer.component_sha256 is None else manifest.entry,
-        manifest=data,
+        manifest=answer.manifest,
         capabilities=manifest.capabilities,
         component_sha256=answer.component_sha256,
         description=manifest.description,
         warnings=answer.warnings,
+        sbom=answer.sbom,
     )
 
 

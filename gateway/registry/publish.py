@@ -17,9 +17,11 @@ import msgspec
 from gateway.identity.actor import Actor
 from gateway.objects import keys
 from gateway.objects.client import ObjectStore
+from gateway.registry import refusals
 from gateway.registry.prepare import Preparations
+from gateway.registry.publishers import check_active, claim
 from gateway.registry.signatures import Signatures, Vouched
-from gateway.store import audit_log, registry, uploads
+from gateway.store import audit_log, publishers, registry, uploads
 from gateway.store.pool import Database, Tx
 from gateway.store.registry import Version
 from gateway.store.uploads import Upload
@@ -31,6 +33,7 @@ from shared.errors import (
     QuotaExceeded,
     RateLimited,
     SignatureMissing,
+    SignatureRefused,
     VersionExists,
 )
 from shared.limits import (
@@ -86,7 +89,7 @@ class Publishing:
         Raises:
             NotFound: no such upload of this tenant, or its time is over.
             SignatureRefused, ContentHashMismatch: nobody vouches for these bytes.
-            Forbidden: the publisher name belongs to another account.
+            Forbidden: the publisher name belongs to another account, or is suspended.
             VersionExists: the version was published with other bytes.
             RateLimited, QuotaExceeded: the publisher did too much.
             BundleUnavailable, AccessPolicyUnavailable: a store failed; repeat the call.
@@ -97,11 +100,12 @@ class Publishing:
             raise ContentHashMismatch(f"the bytes that arrived have {digest}")
         if bytes(request.signature) in (b"", b"null"):
             raise SignatureMissing("send the DSSE envelope as `signature`; `alga-ext sign` writes it")
-        vouched = await self._signatures.verify(bytes(request.signature), digest, published_at=datetime.now(UTC))
+        vouched = await self._vouched(actor, bytes(request.signature), digest)
         await self._own_publisher(actor, vouched)
-        await self._objects.copy_once(upload.storage_key, upload.etag, keys.bundle(digest), upload.size_bytes)
-        await self._signatures.keep(self._objects, vouched)
+        await self._store_objects(upload, vouched)
         version_id = await self._record(actor, upload, vouched, allow_unused_imports=request.allow_unused_imports)
+        # The same bytes may have been garbage until a moment ago, and removed since: from the row on they are not.
+        await self._store_objects(upload, vouched)
         await self._preparations.settle(version_id, FINALIZE_WAIT_MAX_S)
         return await self.version(actor, version_id)
 
@@ -120,17 +124,31 @@ class Publishing:
             raise NotFound("no such upload; uploads are kept for a day, send the archive again")
         return upload
 
+    async def _vouched(self, actor: Actor, signature: bytes, digest: ids.ContentHash) -> Vouched:
+        try:
+            return await self._signatures.verify(signature, digest, published_at=datetime.now(UTC))
+        except (SignatureRefused, ContentHashMismatch) as error:
+            await refusals.note(self._store, actor, signature, error.code)
+            raise
+
+    async def _store_objects(self, upload: Upload, vouched: Vouched) -> None:
+        digest = ids.ContentHash(upload.content_hash)
+        await self._objects.copy_once(upload.storage_key, upload.etag, keys.bundle(digest), upload.size_bytes)
+        await self._signatures.keep(self._objects, vouched)
+
     async def _own_publisher(self, actor: Actor, vouched: Vouched) -> None:
         name = vouched.statement.publisher
         async with self._store.tenant(actor.tenant_id) as tx:
-            owned = await registry.claim_publisher(tx, name, actor.tenant_id)
-        if not owned:
+            publisher, _ = await claim(tx, actor, name)
+        if publisher is None:
             raise Forbidden(f"the publisher name {name} belongs to another account; publish under one of your own")
+        check_active(publisher)
 
     async def _record(self, actor: Actor, upload: Upload, vouched: Vouched, *, allow_unused_imports: bool) -> str:
         statement = vouched.statement
         async with self._store.tenant(actor.tenant_id) as tx:
-            await registry.lock_publisher(tx, statement.publisher)
+            await registry.lock_digest(tx, upload.content_hash)
+            await publishers.lock(tx, statement.publisher)
             registry_id = await registry.upsert_extension(
                 tx,
                 new_id=str(uuid.uuid4()),
@@ -167,7 +185,7 @@ class Publishing:
     async def _within_quota(self, tx: Tx, publisher: str, size_bytes: int) -> None:
         if not self._limited:
             return
-        used = await registry.usage(tx, publisher)
+        used = await publishers.usage(tx, publisher)
         if used.preparing >= PUBLISHER_PREPARING_MAX:
             raise RateLimited(
                 f"{used.preparing} versions of {publisher} are still being prepared; wait for one", retry_after_s=10

@@ -65,6 +65,23 @@ class Signatures:
         )
         return Vouched(envelope, statement)
 
+    async def verify_one(self, envelope: Envelope, content_hash: ContentHash, published_at: datetime) -> None:
+        """Check one more signature over a bundle that is published already: its key counts now, whatever the threshold.
+
+        Raises:
+            SignatureRefused: its code says why; also `ContentHashMismatch`.
+            AccessPolicyUnavailable: revocations cannot be looked up.
+        """
+        async with self._store.platform() as tx:
+            revoked = await feed.revoked_keys(tx)
+        verify_envelope(
+            envelope,
+            msgspec.structs.replace(self._trust.current(), threshold=1, unsigned_allowed=False),
+            content_hash=content_hash,
+            judge_expiry_at=published_at,
+            revoked=revoked,
+        )
+
     async def keep(self, objects: ObjectStore, vouched: Vouched) -> None:
         """Store the envelope beside its archive, unless one that still vouches stands there.
 

@@ -6,7 +6,8 @@ from datetime import datetime
 
 import msgspec
 
-from gateway.store.registry import Listed, State, Version
+from gateway.store.catalogue import Listed
+from gateway.store.registry import State, Version
 
 
 class Violation(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,8 +27,37 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     violations: tuple[Violation, ...] = ()
 
 
+class _Signature(msgspec.Struct, frozen=True):
+    keyid: str
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    """A stored DSSE envelope, as far as a view needs it; it was verified when it was stored."""
+
+    signatures: tuple[_Signature, ...] = ()
+
+
+class DeprecatedView(msgspec.Struct, frozen=True, kw_only=True):
+    """What the author says about a version that should not be used any more."""
+
+    message: str
+    since: datetime
+
+
+class SbomSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """That there is an SBOM; `GET /api/registry/versions/{id}/sbom` has its packages."""
+
+    format: str
+    packages: int
+
+
 class VersionView(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of one version; `manifest` once it is ready."""
+    """The state of one version; `manifest` once it is ready.
+
+    Attributes:
+        unsigned: nobody vouches for it; a machine with `EXT_ALLOW_UNSIGNED` took it.
+        signers: ids of the keys that signed, each once.
+    """
 
     extension_id: str
     version_id: str
@@ -43,10 +73,14 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
     manifest: msgspec.Raw | None
     created_at: datetime
     revoked: bool
+    unsigned: bool = False
+    deprecated: DeprecatedView | None = None
+    sbom: SbomSummary | None = None
+    signers: list[str] = []
 
 
 class ExtensionView(msgspec.Struct, frozen=True, kw_only=True):
-    """One extension in a list; `latest` can be installed."""
+    """One extension; `latest` can be installed, `allowed_tenants` is the owner's to know."""
 
     extension_id: str
     publisher: str
@@ -56,6 +90,9 @@ class ExtensionView(msgspec.Struct, frozen=True, kw_only=True):
     visibility: str
     installed: bool
     latest: LatestView | None
+    owned: bool
+    allowed_tenants: list[str] | None
+    created_at: datetime
 
 
 class LatestView(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +105,10 @@ class LatestView(msgspec.Struct, frozen=True, kw_only=True):
 
 def view(version: Version) -> VersionView:
     """The row as an answer."""
+    signatures = msgspec.json.decode(version.signature, type=_Envelope).signatures
+    deprecated = None
+    if version.deprecated_at is not None:
+        deprecated = DeprecatedView(message=version.deprecated_message or "", since=version.deprecated_at)
     return VersionView(
         extension_id=version.registry_id,
         version_id=version.id,
@@ -83,6 +124,10 @@ def view(version: Version) -> VersionView:
         manifest=None if version.manifest is None else msgspec.Raw(version.manifest),
         created_at=version.created_at,
         revoked=version.revoked_at is not None,
+        unsigned=not signatures,
+        deprecated=deprecated,
+        sbom=None if version.sbom is None else msgspec.json.decode(version.sbom, type=SbomSummary),
+        signers=list(dict.fromkeys(one.keyid for one in signatures)),
     )
 
 
@@ -100,4 +145,7 @@ def listed(row: Listed) -> ExtensionView:
         visibility=row.visibility,
         installed=row.installed,
         latest=latest,
+        owned=row.owned,
+        allowed_tenants=row.allowed_tenants if row.owned else None,
+        created_at=row.created_at,
     )

@@ -12,11 +12,27 @@ from psycopg.rows import class_row
 from gateway.store.pool import Tx
 
 Status = Literal["enabled", "disabled", "uninstalled"]
-Action = Literal["install", "upgrade", "rollback", "uninstall"]
+
+
+class Pending(msgspec.Struct, frozen=True, kw_only=True):
+    """A version that waits for consent; `config` are the settings that come with it, or null."""
+
+    version_id: str
+    version: str
+    content_hash: str
+    manifest: msgspec.Raw
+    config: msgspec.Raw
+    requested_by: str
+    requested_at: datetime
 
 
 class Install(msgspec.Struct, frozen=True, kw_only=True):
-    """One install with the names of its extension, version and bundle. JSON columns as bytes."""
+    """One install with the names of its extension, version and bundle. JSON columns as bytes.
+
+    Attributes:
+        deprecated_at, deprecated_message: of the version that is installed.
+        pending: a `Pending`, unless its version was revoked.
+    """
 
     id: str
     tenant_id: str
@@ -35,6 +51,9 @@ class Install(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
     purge_after: datetime | None
+    deprecated_at: datetime | None
+    deprecated_message: str | None
+    pending: bytes | None
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,26 +74,37 @@ class Granted(msgspec.Struct, frozen=True, kw_only=True):
 _INSTALL: Final = """
 select i.id, i.tenant_id, i.registry_id, i.version_id, r.publisher, r.name, v.version, b.content_hash, i.status,
        i.granted_caps, i.granted_egress, i.granted_secrets, i.generation, v.manifest, i.created_at, i.updated_at,
-       i.purge_after
+       i.purge_after, v.deprecated_at, v.deprecated_message, p.pending
   from tenant_extension_install i
   join extension_registry r on r.id = i.registry_id
   join extension_version v on v.id = i.version_id
   join extension_bundle b on b.version_id = v.id
+  left join lateral (
+    select jsonb_build_object('version_id', w.id, 'version', w.version, 'content_hash', c.content_hash,
+             'manifest', w.manifest, 'config', u.config, 'requested_by', u.requested_by,
+             'requested_at', u.requested_at) as pending
+      from tenant_extension_install_upgrade u
+      join extension_version w on w.id = u.version_id and w.revoked_at is null and w.state = 'ready'
+      join extension_bundle c on c.version_id = w.id
+     where u.install_id = i.id) p on true
 """
 
 
 async def by_id(tx: Tx, install_id: str, *, lock: bool = False) -> Install | None:
     """The tenant's own install, uninstalled ones included. `lock` keeps others from changing it until commit."""
+    if lock:
+        # By itself: a statement that waits for a row sees that row anew, and what it joins as it was before.
+        await tx.execute("select from tenant_extension_install where id = %s for update", (install_id,))
     async with tx.cursor(row_factory=class_row(Install)) as cursor:
-        statement = _INSTALL + "where i.id = %s" + (" for update of i" if lock else "")
-        await cursor.execute(statement, (install_id,))
+        await cursor.execute(_INSTALL + "where i.id = %s", (install_id,))
         return await cursor.fetchone()
 
 
 async def by_extension(tx: Tx, registry_id: str) -> Install | None:
     """The tenant's install of an extension, uninstalled ones included, locked until commit."""
+    await tx.execute("select from tenant_extension_install where registry_id = %s for update", (registry_id,))
     async with tx.cursor(row_factory=class_row(Install)) as cursor:
-        await cursor.execute(_INSTALL + "where i.registry_id = %s for update of i", (registry_id,))
+        await cursor.execute(_INSTALL + "where i.registry_id = %s", (registry_id,))
         return await cursor.fetchone()
 
 
@@ -100,7 +130,10 @@ async def put(
     granted: Granted,
     actor: str,
 ) -> str | None:
-    """Install, or bring back what was uninstalled (its id and data live on); the id, or `None` when it is there."""
+    """Install, or bring back what was uninstalled (its id and data live on); the id.
+
+    `None` when it is there, or is being removed for good.
+    """
     cursor = await tx.execute(
         """insert into tenant_extension_install
              (id, tenant_id, registry_id, version_id, granted_caps, granted_egress, granted_secrets, installed_by)
@@ -110,7 +143,7 @@ async def put(
                   granted_egress = excluded.granted_egress, granted_secrets = excluded.granted_secrets,
                   installed_by = excluded.installed_by, generation = tenant_extension_install.generation + 1,
                   purge_after = null, updated_at = now()
-            where tenant_extension_install.status = 'uninstalled'
+            where tenant_extension_install.status = 'uninstalled' and tenant_extension_install.purge_after > now()
            returning id""",
         (
             new_id,
@@ -151,25 +184,6 @@ async def set_debug_enabled(tx: Tx, install_id: str, *, enabled: bool) -> None:
     )
 
 
-async def add_history(tx: Tx, *, install: Install, action: Action, actor: str) -> None:
-    """Remember what was installed with which grants."""
-    await tx.execute(
-        """insert into install_version_history
-             (tenant_id, install_id, version_id, action, granted_caps, granted_egress, granted_secrets, actor)
-           values (%s, %s, %s, %s, %s, %s, %s, %s)""",
-        (
-            install.tenant_id,
-            install.id,
-            install.version_id,
-            action,
-            install.granted_caps,
-            install.granted_egress,
-            install.granted_secrets,
-            actor,
-        ),
-    )
-
-
 async def config(tx: Tx, install_id: str) -> Config | None:
     """The install's settings; `None` when none were ever written."""
     async with tx.cursor(row_factory=class_row(Config)) as cursor:
@@ -181,6 +195,16 @@ async def config(tx: Tx, install_id: str) -> Config | None:
 
 async def put_config(tx: Tx, *, install: Install, config: bytes, actor: str) -> int:
     """Replace the settings; their new version. The install's generation rises as well."""
+    version = await write_config(tx, install=install, config=config, actor=actor)
+    await tx.execute(
+        "update tenant_extension_install set generation = generation + 1, updated_at = now() where id = %s",
+        (install.id,),
+    )
+    return version
+
+
+async def write_config(tx: Tx, *, install: Install, config: bytes, actor: str) -> int:
+    """Replace the settings and nothing else; their new version."""
     cursor = await tx.execute(
         """insert into tenant_extension_install_config (install_id, tenant_id, config, updated_by)
            values (%s, %s, %s, %s)
@@ -192,8 +216,21 @@ async def put_config(tx: Tx, *, install: Install, config: bytes, actor: str) -> 
     )
     row = await cursor.fetchone()
     assert row is not None
-    await tx.execute(
-        "update tenant_extension_install set generation = generation + 1, updated_at = now() where id = %s",
-        (install.id,),
-    )
     return int(row[0])
+
+
+async def put_grants(tx: Tx, install_id: str, granted: Granted) -> None:
+    """Replace the grants. The generation rises: running calls began under others."""
+    await tx.execute(
+        """update tenant_extension_install
+              set granted_caps = %(caps)s, granted_egress = %(egress)s,
+                  secrets_version = secrets_version + (granted_secrets is distinct from %(secrets)s::text[])::integer,
+                  granted_secrets = %(secrets)s, generation = generation + 1, updated_at = now()
+            where id = %(install)s""",
+        {
+            "install": install_id,
+            "caps": list(granted.capabilities),
+            "egress": list(granted.egress),
+            "secrets": list(granted.secrets),
+        },
+    )

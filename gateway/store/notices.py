@@ -1,4 +1,4 @@
-"""LISTEN/NOTIFY: a change of an install, and an event that can be delivered, reach every gateway at once.
+"""LISTEN/NOTIFY: a change of an install or API key, and an event that can be delivered, reach every gateway at once.
 
 A hint, not a contract: who misses one sees the change when its cache entry ends. The listener tells when it may have
 missed some, so that a cache can be dropped whole.
@@ -7,7 +7,7 @@ missed some, so that a cache can be dropped whole.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Final, LiteralString
 
 import msgspec
@@ -17,6 +17,9 @@ import structlog
 from gateway.store.pool import Tx
 
 INSTALL_CHANGED: Final = "install_changed"
+API_KEY_CHANGED: Final = "api_key_changed"
+"""Said by a trigger, so that whoever changes a key is heard."""
+
 EVENT_DUE: Final = "event_due"
 """Some delivery of an event can be made now; said by the statements that make one due."""
 
@@ -35,6 +38,12 @@ class InstallChanged(msgspec.Struct, frozen=True, kw_only=True):
     install_id: str
 
 
+class KeyChanged(msgspec.Struct, frozen=True):
+    """An API key is not what it was."""
+
+    key_id: str
+
+
 class MayHaveMissed(msgspec.Struct, frozen=True):
     """The listener was not connected for a while: forget everything that was cached."""
 
@@ -44,14 +53,17 @@ async def announce(tx: Tx, change: InstallChanged) -> None:
     await tx.execute("select pg_notify(%s, %s)", (INSTALL_CHANGED, msgspec.json.encode(change).decode()))
 
 
-async def changes(direct_url: str) -> AsyncIterator[InstallChanged | MayHaveMissed]:
+Change = InstallChanged | KeyChanged | MayHaveMissed
+
+
+async def changes(direct_url: str) -> AsyncIterator[Change]:
     """Every announced change, for ever; `MayHaveMissed` after each (re)connection.
 
     Args:
         direct_url: a connection that no transaction pooler stands in (LISTEN belongs to a session).
     """
-    async for payload in _heard(direct_url, INSTALL_CHANGED):
-        yield MayHaveMissed() if payload is None else _decode(payload)
+    async for heard in _heard(direct_url, INSTALL_CHANGED, API_KEY_CHANGED):
+        yield MayHaveMissed() if heard is None else _decode(heard)
 
 
 async def events_due(direct_url: str) -> AsyncIterator[None]:
@@ -60,32 +72,35 @@ async def events_due(direct_url: str) -> AsyncIterator[None]:
         yield
 
 
-async def _heard(direct_url: str, channel: LiteralString) -> AsyncIterator[str | None]:
-    """What is said on a channel, for ever; none after each (re)connection, when something may have been missed."""
+async def _heard(direct_url: str, *channels: LiteralString) -> AsyncIterator[psycopg.Notify | None]:
+    """What is said on channels, for ever; none after each (re)connection, when something may have been missed."""
     while True:
         try:
-            async for payload in _session(direct_url, channel):
-                yield payload
+            async for heard in _session(direct_url, channels):
+                yield heard
         except (psycopg.Error, TimeoutError) as error:
-            _log.warning("listener_lost", channel=channel, error=type(error).__name__)
+            _log.warning("listener_lost", channels=channels, error=type(error).__name__)
         await asyncio.sleep(_RECONNECT_S)
 
 
-async def _session(direct_url: str, channel: LiteralString) -> AsyncIterator[str | None]:
+async def _session(direct_url: str, channels: Sequence[LiteralString]) -> AsyncIterator[psycopg.Notify | None]:
     async with await psycopg.AsyncConnection.connect(
         direct_url, autocommit=True, connect_timeout=2, application_name="gateway-listen"
     ) as connection:
-        await connection.execute(f"listen {channel}")
+        for channel in channels:
+            await connection.execute(f"listen {channel}")
         yield None
         while True:
             async for notice in connection.notifies(timeout=_HEARTBEAT_S):
-                yield notice.payload
+                yield notice
             async with asyncio.timeout(_ANSWER_MAX_S):
                 await connection.execute("select 1")
 
 
-def _decode(payload: str) -> InstallChanged | MayHaveMissed:
+def _decode(heard: psycopg.Notify) -> Change:
+    if heard.channel == API_KEY_CHANGED:
+        return KeyChanged(heard.payload)
     try:
-        return msgspec.json.decode(payload, type=InstallChanged)
+        return msgspec.json.decode(heard.payload, type=InstallChanged)
     except msgspec.MsgspecError:
         return MayHaveMissed()  # a newer gateway speaks: what it meant is unknown, so nothing cached is safe

@@ -12,13 +12,15 @@ from typing import Final, Literal
 import msgspec
 from psycopg.rows import class_row, scalar_row
 
+from gateway.store import sboms
 from gateway.store.pool import Tx
+from shared.wire import Sbom
 
 State = Literal["preparing", "ready", "rejected"]
 
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):
-    """One version with the names of its extension and its bundle. JSON columns as bytes."""
+    """One version with the names of its extension and its bundle. JSON columns as bytes; `sbom` without its packages."""
 
     id: str
     registry_id: str
@@ -36,29 +38,9 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     signature: bytes
     created_at: datetime
     revoked_at: datetime | None
-
-
-class Listed(msgspec.Struct, frozen=True, kw_only=True):
-    """One extension in a list, with its newest version that can be installed."""
-
-    id: str
-    publisher: str
-    name: str
-    display_name: str
-    description: str
-    visibility: str
-    version_id: str | None
-    version: str | None
-    content_hash: str | None
-    installed: bool
-
-
-class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """What a publisher has under way and stored."""
-
-    preparing: int
-    published_last_hour: int
-    stored_bytes: int
+    deprecated_at: datetime | None = None
+    deprecated_message: str | None = None
+    sbom: bytes | None = None
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +53,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     component_sha256: str | None
     description: str
     warnings: Sequence[str]
+    sbom: Sbom | None = None
 
 
 class EndpointRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,43 +69,12 @@ class EndpointRow(msgspec.Struct, frozen=True, kw_only=True):
 
 _VERSION: Final = """
 select v.id, v.registry_id, r.publisher, r.name, v.version, r.owner_account, v.state, v.reason, v.warnings, v.manifest,
-       v.capabilities, b.content_hash, b.size_bytes, b.signature, v.created_at, v.revoked_at
+       v.capabilities, b.content_hash, b.size_bytes, b.signature, v.created_at, v.revoked_at,
+       v.deprecated_at, v.deprecated_message, b.sbom
   from extension_version v
   join extension_registry r on r.id = v.registry_id
   join extension_bundle b on b.version_id = v.id
 """
-
-
-async def claim_publisher(tx: Tx, name: str, account: str) -> bool:
-    """Make the publisher name this account's, unless it is somebody else's; whether it is this account's now."""
-    await tx.execute(
-        "insert into publisher (name, owner_account) values (%s, %s) on conflict do nothing", (name, account)
-    )
-    cursor = await tx.execute("select 1 from publisher where name = %s and owner_account = %s", (name, account))
-    return await cursor.fetchone() is not None
-
-
-async def lock_publisher(tx: Tx, name: str) -> None:
-    """Let one transaction at a time count and publish for this publisher."""
-    await tx.execute("select pg_advisory_xact_lock(hashtextextended(%s, 1634494305))", (name,))
-
-
-async def usage(tx: Tx, publisher: str) -> Usage:
-    """What the publisher has under way, did in the last hour, and has stored."""
-    async with tx.cursor(row_factory=class_row(Usage)) as cursor:
-        await cursor.execute(
-            """select count(*) filter (where v.state = 'preparing') as preparing,
-                      count(*) filter (where v.created_at > now() - interval '1 hour') as published_last_hour,
-                      coalesce(sum(b.size_bytes), 0)::bigint as stored_bytes
-                 from extension_registry r
-                 join extension_version v on v.registry_id = r.id
-                 join extension_bundle b on b.version_id = v.id
-                where r.publisher = %s""",
-            (publisher,),
-        )
-        found = await cursor.fetchone()
-    assert found is not None
-    return found
 
 
 async def upsert_extension(tx: Tx, *, new_id: str, publisher: str, name: str, account: str) -> str:
@@ -135,6 +87,11 @@ async def upsert_extension(tx: Tx, *, new_id: str, publisher: str, name: str, ac
     async with tx.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute("select id from extension_registry where publisher = %s and name = %s", (publisher, name))
         return str(await cursor.fetchone())
+
+
+async def lock_digest(tx: Tx, content_hash: str) -> None:
+    """Keep everybody else from publishing or collecting this digest until commit."""
+    await tx.execute("select pg_advisory_xact_lock(hashtextextended(%s, 1634494306))", (content_hash,))
 
 
 async def insert_version(
@@ -165,6 +122,45 @@ async def insert_version(
         (bundle_id, version_id, content_hash, signature.decode(), size_bytes, storage_key),
     )
     return True
+
+
+async def versions_of(tx: Tx, registry_id: str, after: tuple[datetime, str] | None, limit: int) -> list[Version]:
+    """Versions of an extension that this account may see, newest first, strictly after `after`."""
+    async with tx.cursor(row_factory=class_row(Version)) as cursor:
+        await cursor.execute(
+            _VERSION
+            + """where v.registry_id = %(id)s
+                   and (%(at)s::timestamptz is null or (v.created_at, v.id) < (%(at)s::timestamptz, %(version)s::uuid))
+                 order by v.created_at desc, v.id desc limit %(limit)s""",
+            {
+                "id": registry_id,
+                "at": after[0] if after else None,
+                "version": after[1] if after else None,
+                "limit": limit,
+            },
+        )
+        return await cursor.fetchall()
+
+
+async def deprecate(tx: Tx, version_id: str, message: str | None) -> bool:
+    """Mark a version of one's own as deprecated, or with `None` as not; whether that changed anything."""
+    cursor = await tx.execute(
+        """update extension_version
+              set deprecated_at = case when %(message)s::text is null then null else coalesce(deprecated_at, now()) end,
+                  deprecated_message = %(message)s, updated_at = now()
+            where id = %(id)s and deprecated_message is distinct from %(message)s""",
+        {"id": version_id, "message": message},
+    )
+    return cursor.rowcount == 1
+
+
+async def replace_signature(tx: Tx, version_id: str, before: bytes, after: bytes) -> bool:
+    """Replace the envelope of one's own version; `False` when it is not `before` any more."""
+    cursor = await tx.execute(
+        "update extension_bundle set signature = %s::jsonb where version_id = %s and signature = %s::jsonb",
+        (after.decode(), version_id, before.decode()),
+    )
+    return cursor.rowcount == 1
 
 
 async def version_by_id(tx: Tx, version_id: str) -> Version | None:
@@ -227,6 +223,8 @@ async def mark_ready(tx: Tx, version: Version, found: Found, endpoints: Sequence
         "update extension_registry set description = %s, updated_at = now() where id = %s",
         (found.description, version.registry_id),
     )
+    if found.sbom is not None:
+        await sboms.insert(tx, version.id, found.sbom)
     async with tx.cursor() as many:
         await many.executemany(
             """insert into extension_api_endpoint
@@ -258,33 +256,3 @@ async def mark_rejected(tx: Tx, version_id: str, reason: bytes) -> bool:
         (reason.decode(), version_id),
     )
     return cursor.rowcount == 1
-
-
-async def list_extensions(tx: Tx, after: tuple[str, str], limit: int) -> list[Listed]:
-    """Extensions this account can find, by publisher and name, strictly after `after`.
-
-    Its own, those offered to it, those it has installed, and public ones of approved publishers. Unlisted ones are
-    seen by who knows their id, and not here.
-    """
-    async with tx.cursor(row_factory=class_row(Listed)) as cursor:
-        await cursor.execute(
-            """select r.id, r.publisher, r.name, r.display_name, r.description, r.visibility,
-                      v.id as version_id, v.version, v.content_hash, i.installed
-                 from extension_registry r
-                 left join lateral (
-                   select v.id, v.version, b.content_hash
-                     from extension_version v join extension_bundle b on b.version_id = v.id
-                    where v.registry_id = r.id and v.state = 'ready' and v.revoked_at is null
-                    order by v.created_at desc, v.id limit 1) v on true
-                cross join lateral (
-                   select exists (select 1 from tenant_extension_install i
-                                   where i.registry_id = r.id and i.status <> 'uninstalled') as installed) i
-                where (r.publisher, r.name) > (%s, %s)
-                  and (r.owner_account = app_tenant() or i.installed or app_tenant() = any (r.allowed_tenants)
-                       or (r.visibility = 'public'
-                           and exists (select 1 from publisher p where p.name = r.publisher and p.approved)))
-                order by r.publisher, r.name
-                limit %s""",
-            (*after, limit),
-        )
-        return await cursor.fetchall()

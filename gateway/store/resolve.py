@@ -19,12 +19,16 @@ select i.id as install_id, i.registry_id as extension_id, i.version_id, r.publis
        v.revoked_at is not null as revoked, v.entry is not null as runnable, b.content_hash, i.is_enabled as enabled,
        i.granted_caps, i.granted_egress, i.granted_secrets, i.secrets_version, s.secrets, s.asked_secrets, i.endpoint_policy,
        i.debug_enabled, i.generation,
-       coalesce(c.config, '{}') as config, coalesce(c.version, 0) as config_version, v.manifest
+       coalesce(c.config, '{}') as config, coalesce(c.version, 0) as config_version, v.manifest,
+       coalesce(q.invocations, 0) as used_invocations, coalesce(q.cpu_ms, 0) as used_cpu_ms,
+       coalesce(q.egress_bytes, 0) as used_egress_bytes
 from tenant_extension_install i
 join extension_registry r on r.id = i.registry_id
 join extension_version v on v.id = i.version_id
 join lateral (select content_hash from extension_bundle where version_id = i.version_id order by id limit 1) b on true
 left join tenant_extension_install_config c on c.install_id = i.id
+left join extension_quota_usage q on q.tenant_id = i.tenant_id and q.registry_id = i.registry_id
+      and q.window_start = date_trunc('hour', now(), 'UTC')
 cross join lateral (
   select coalesce(jsonb_agg(jsonb_build_object(
            'name', x.name, 'algorithm', x.algorithm, 'key_id', x.key_id, 'version', x.version::text,
@@ -66,6 +70,9 @@ class InstallRow(msgspec.Struct, frozen=True, kw_only=True):
     config: bytes
     config_version: int
     manifest: bytes
+    used_invocations: int
+    used_cpu_ms: float
+    used_egress_bytes: int
 
 
 async def by_id(tx: Tx, tenant_id: str, uuid: str) -> list[InstallRow]:

@@ -6,7 +6,8 @@
 `.cwasm` is machine code: whoever can make a runner load one owns its sandboxes. So the compiler signs (Ed25519) which
 component, which engine and which bytes belong together, and a runner compares all three with what it asked for. The
 digest is over the compressed bytes, so that nothing unverified is decompressed. The signature is over DSSE's PAE with
-a payload type of its own: no signature made for another purpose fits here.
+a payload type of its own: no signature made for another purpose fits here. Both JSON texts are read strictly and base64 has one writing, so that no
+byte of either object can be changed without being noticed.
 """
 
 from __future__ import annotations
@@ -21,10 +22,13 @@ import msgspec
 import rfc8785
 import zstandard
 
+from shared import strict_base64
 from shared.digest import sha256_hex
 from shared.keys import PrivateKey, PublicKey
 from shared.limits import GIB, KIB, MIB, ZSTD_WINDOW_MAX_BYTES
 from shared.signing import pre_authentication_encoding
+from shared.strict_base64 import StrictBase64Error
+from shared.strict_json import StrictJsonError, loads
 
 ROOT: Final = "aot/"
 ARTEFACT_MAX_BYTES: Final = 1 * GIB  # decompressed; 128 MiB of component make about 400
@@ -33,6 +37,7 @@ SIGNATURE_MAX_BYTES: Final = 8 * KIB  # ours has 700 bytes
 PAYLOAD_TYPE: Final = "application/vnd.alga.artefact+json"
 _LEVEL: Final = 9  # 35 MiB of native code become 10 in 0.8 s
 _PART_BYTES: Final = 1 * MIB
+_MAX_DEPTH: Final = 2  # both objects are flat
 _SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
@@ -40,8 +45,8 @@ class ArtefactTamperedError(Exception):
     """The bytes are not what the compiler signed for this component and engine. The text says which check failed."""
 
 
-class Statement(msgspec.Struct, frozen=True, kw_only=True):
-    """What the compiler vouches for; digests are 64 hex digits of SHA-256."""
+class Statement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the compiler vouches for; digests are 64 hex digits of SHA-256. Other fields are another payload type."""
 
     component_digest: str
     engine_id: str
@@ -49,7 +54,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     artefact_sha256: str
 
 
-class Signed(msgspec.Struct, frozen=True, kw_only=True):
+class Signed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The `.sig` object. `statement` and `signature` are base64; the statement's bytes are RFC 8785 JSON."""
 
     statement: str
@@ -106,10 +111,10 @@ def verify(signature: bytes, stored: bytes, expected: Expected, keys: Iterable[P
         ArtefactTamperedError: in every other case.
     """
     try:
-        signed = msgspec.json.decode(signature, type=Signed)
-        statement = base64.b64decode(signed.statement, validate=True)
-        made = base64.b64decode(signed.signature, validate=True)
-    except (msgspec.MsgspecError, ValueError) as error:  # not JSON, not UTF-8, not base64
+        signed = msgspec.convert(loads(signature, max_bytes=SIGNATURE_MAX_BYTES, max_depth=_MAX_DEPTH), Signed)
+        statement = strict_base64.decode(signed.statement)
+        made = strict_base64.decode(signed.signature)
+    except (StrictJsonError, msgspec.ValidationError, StrictBase64Error) as error:
         raise ArtefactTamperedError("the signature object is not one") from error
     key = next((key for key in keys if key.key_id == signed.key_id), None)
     if key is None:
@@ -117,8 +122,8 @@ def verify(signature: bytes, stored: bytes, expected: Expected, keys: Iterable[P
     if not key.verify(pre_authentication_encoding(PAYLOAD_TYPE, statement), made):
         raise ArtefactTamperedError("the signature does not fit the statement")
     try:
-        said = msgspec.json.decode(statement, type=Statement)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        said = msgspec.convert(loads(statement, max_bytes=SIGNATURE_MAX_BYTES, max_depth=_MAX_DEPTH), Statement)
+    except (StrictJsonError, msgspec.ValidationError) as error:
         raise ArtefactTamperedError("the signed statement is not one") from error
     for name, found, wanted in (
         ("component", said.component_digest, expected.component_sha256),

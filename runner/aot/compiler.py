@@ -215,6 +215,7 @@ class Compiler:
             manifest=contents.written,
             artefact=artefact,
             warnings=checked.warnings,
+            sbom=contents.sbom,
         )
 
     async def _artefact(

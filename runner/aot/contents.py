@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 import msgspec
 
@@ -11,7 +11,9 @@ from shared.digest import sha256_hex
 from shared.errors import BundleInvalid
 from shared.manifest import Manifest, parse_manifest, refusal
 from shared.manifest_rules import check_members
+from shared.sbom import parse_sbom
 from shared.signing import BundleStatement
+from shared.wire import Sbom
 
 MANIFEST: Final = "manifest.json"
 
@@ -21,15 +23,17 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         manifest: validated.
-        written: the manifest as it was written, for the registry.
+        written: the bytes of `manifest.json`, for the registry.
         component, component_sha256: `None` when the bundle is UI-only.
+        sbom: what the document that the manifest names says; none when it names none.
         archive_bytes, files: of the whole bundle.
     """
 
     manifest: Manifest
-    written: dict[str, Any]
+    written: bytes
     component: bytes | None
     component_sha256: str | None
+    sbom: Sbom | None
     archive_bytes: int
     files: int
 
@@ -37,7 +41,7 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
 def read_contents(archive: BinaryIO, statement: BundleStatement, known: frozenset[str] | None = None) -> Contents:
     """Read a bundle whose digest and signature were verified. Blocks; call it in a thread.
 
-    The archive is read twice: which member is the component stands in the manifest, which comes behind it.
+    The archive is read twice: which members are the component and the SBOM stands in the manifest, which comes behind.
 
     Args:
         archive: the bytes.
@@ -65,12 +69,14 @@ def read_contents(archive: BinaryIO, statement: BundleStatement, known: frozense
         raise refusal(violations)
     _check_names(manifest, statement)
     archive.seek(0)
-    component = _component(archive, manifest.entry, statement)
+    members = {one.name: one.data for one in read_bundle(archive, {manifest.entry, manifest.sbom}.__contains__)}
+    component = _component(members.get(manifest.entry), manifest.entry, statement)
     return Contents(
         manifest=manifest,
-        written=msgspec.json.decode(data, type=dict[str, Any]),
+        written=data,
         component=component,
         component_sha256=statement.component_sha256,
+        sbom=None if manifest.sbom is None else parse_sbom(members[manifest.sbom], manifest.sbom),
         archive_bytes=archive.seek(0, 2),
         files=len(names),
     )
@@ -82,9 +88,7 @@ def _check_names(manifest: Manifest, statement: BundleStatement) -> None:
             raise BundleInvalid(f"the signature names another {field} than the manifest", path=MANIFEST)
 
 
-def _component(archive: BinaryIO, entry: str, statement: BundleStatement) -> bytes | None:
-    found = list(read_bundle(archive, lambda name: name == entry))
-    component = found[0].data if found else None
+def _component(component: bytes | None, entry: str, statement: BundleStatement) -> bytes | None:
     if (None if component is None else sha256_hex(component)) != statement.component_sha256:
         raise BundleInvalid("the signature names another component; sign the bundle that is sent", path=entry)
     return component

@@ -33,7 +33,7 @@ def run_compiler(settings: CompilerSettings) -> None:
 async def serve_compiler(settings: CompilerSettings, stop: asyncio.Event, limits: CompileLimits | None = None) -> None:
     """Serve until `stop` is set. Raises `SettingError` as `run_compiler`."""
     try:
-        trust = TrustStore(settings.signing_trust_bundle)
+        trust = TrustStore(settings.signing_trust_bundle, unsigned_allowed=settings.ext_allow_unsigned)
     except TrustFormatError as error:
         raise SettingError(f"SIGNING_TRUST_BUNDLE: {error}") from error
     certificate, key = settings.compiler_tls_certificate, settings.compiler_tls_key

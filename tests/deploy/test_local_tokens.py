@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,9 @@ def keys(tmp_path: Path) -> Keys:
 
 
 def _verifier(keys: Keys, now_s: float = NOW_S) -> SessionVerifier:
-    return SessionVerifier(host_keys(keys.host.public.read_text()), tokens.AUDIENCE, tokens.ISSUER, lambda: now_s)
+    return SessionVerifier(
+        partial(host_keys, keys.host.public.read_text()), tokens.AUDIENCE, tokens.ISSUER, lambda: now_s
+    )
 
 
 def test_the_gateway_knows_the_administrator_by_the_token(keys: Keys) -> None:

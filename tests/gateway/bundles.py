@@ -50,7 +50,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
             "exports": ("handler",),
             "initial_memory_bytes": 65536,
             "sizes": {},
-            "manifest": self.manifest,
+            "manifest": msgspec.json.encode(self.manifest),
             "artefact": "compiled" if self.component_sha256 else "none",
         }
         return PrepareResponse(**(fields | changes))

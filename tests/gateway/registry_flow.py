@@ -24,9 +24,11 @@ async def finalize(client: Client, one: Bundle, key: PrivateKey, **members: Any)
     return await client.post(f"/api/registry/bundles/{upload_id}/finalize", {"signature": one.signature(key)} | members)
 
 
-async def publish(client: Client, compiler: StubCompiler, one: Bundle, key: PrivateKey) -> dict[str, Any]:
-    """A version that is ready."""
-    compiler.bundles[one.digest] = one.found()
+async def publish(
+    client: Client, compiler: StubCompiler, one: Bundle, key: PrivateKey, **found_there: Any
+) -> dict[str, Any]:
+    """A version that is ready; `found_there` is what else the compiler says."""
+    compiler.bundles[one.digest] = one.found(**found_there)
     answer = await finalize(client, one, key)
     assert answer.status == 200, answer.body
     found: dict[str, Any] = answer.json()

@@ -166,3 +166,11 @@ def test_every_variable_is_a_field_with_a_sentence() -> None:
     assert fields == set(GatewaySettings.__struct_fields__)
     assert len({var.name for var in VARIABLES}) == len(VARIABLES)
     assert all(len(var.help) > 10 and not var.help.endswith(".") for var in VARIABLES)
+
+
+@pytest.mark.security
+def test_unsigned_bundles_are_for_local_mode_only() -> None:
+    assert not load_settings(ENOUGH).allow_unsigned
+    with pytest.raises(SettingError, match="EXT_ALLOW_UNSIGNED"):
+        load_settings(ENOUGH | {"EXT_ALLOW_UNSIGNED": "1"})
+    assert load_settings(ENOUGH | {"EXT_MODE": "local", "EXT_ALLOW_UNSIGNED": "1"}).allow_unsigned

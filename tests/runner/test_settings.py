@@ -277,6 +277,16 @@ def test_private_targets_are_for_local_mode_only():
     read_runner({**RUNNER, "EXT_MODE": "local", "EXT_EGRESS_ALLOW_PRIVATE": "127.0.0.1:9999"})
 
 
+@pytest.mark.security
+def test_unsigned_bundles_are_for_local_mode_only():
+    assert not read_runner(RUNNER).ext_allow_unsigned
+    for read, enough in ((read_runner, RUNNER), (read_compiler, COMPILER)):
+        with pytest.raises(SettingError, match="EXT_ALLOW_UNSIGNED"):
+            read({**enough, "EXT_ALLOW_UNSIGNED": "1"})
+        assert not read({**enough, "EXT_ALLOW_UNSIGNED": "0"}).ext_allow_unsigned
+        assert read({**enough, "EXT_MODE": "local", "EXT_ALLOW_UNSIGNED": "1"}).ext_allow_unsigned
+
+
 def test_local_mode_lets_the_local_gateway_frame_extensions():
     settings = read_runner({**RUNNER, "EXT_MODE": "local"})
     assert settings.ext_ui_frame_ancestors == "http://127.0.0.1:8000 http://localhost:8000"

@@ -50,14 +50,14 @@ class Node:
         self.metrics = RunnerMetrics()
         self.disk = folder / "cache"
         self._background = background
-        self._trust = trusting(KEY)
+        self.trust = trusting(KEY)
         self.loaders: list[ArtefactLoader] = []
 
     def loader(self) -> ArtefactLoader:
         """One more worker process of this node, which has nothing in memory yet."""
         cache = DiskCache(self.disk, max_bytes=1 << 26)
         loader = ArtefactLoader(
-            statements=Statements(self.store, cache, self._trust, self._background),
+            statements=Statements(self.store, cache, self.trust, self._background),
             cache=cache,
             objects=self.store,
             compiler=self.compiler,

@@ -12,6 +12,7 @@ from shared.limits import (
     BUNDLE_NAME_MAX_BYTES,
     BUNDLE_NAME_PART_MAX_BYTES,
     COMPONENT_MAX_BYTES,
+    MANIFEST_MAX_BYTES,
 )
 
 
@@ -135,3 +136,8 @@ def test_a_component_may_be_larger_than_an_asset():
     assert member_max_bytes("dist/main.wasm") == COMPONENT_MAX_BYTES
     assert member_max_bytes("ui/main.wasm") == BUNDLE_FILE_MAX_BYTES
     assert member_max_bytes("ui/app.js") == BUNDLE_FILE_MAX_BYTES
+
+
+def test_a_manifest_is_no_larger_than_anyone_reads():
+    assert member_max_bytes("manifest.json") == MANIFEST_MAX_BYTES
+    assert member_max_bytes("ui/manifest.json") == BUNDLE_FILE_MAX_BYTES

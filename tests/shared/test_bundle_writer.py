@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -128,6 +129,25 @@ def test_neither_umask_nor_locale_nor_time_zone_nor_hash_seed_changes_the_bytes(
     environment = {"LC_ALL": "C", "TZ": "Pacific/Kiritimati", "PYTHONHASHSEED": "7", "PYTHONUTF8": "1"}
     arguments = [sys.executable, "-c", program, str(tree), str(tmp_path / "there")]
     subprocess.run(arguments, check=True, env=environment, cwd=Path(__file__).parents[2])
+    assert (tmp_path / "here").read_bytes() == (tmp_path / "there").read_bytes()
+
+
+@pytest.mark.parametrize("minor", [11, 12, 13, 14])
+def test_another_version_of_python_packs_the_same_bytes(tmp_path, minor):
+    other = shutil.which(f"python3.{minor}")
+    if other is None or minor == sys.version_info.minor:
+        pytest.skip(f"python3.{minor} is not installed beside this one")
+    probe = [other, "-c", "import msgspec, zstandard, jsonschema, publicsuffixlist, structlog, nacl, rfc8785"]
+    if subprocess.run(probe, capture_output=True, check=False).returncode:
+        pytest.skip(f"python3.{minor} has none of this project's libraries")
+    tree = make(tmp_path / "tree", {"ui/Ä.txt": b"1"})
+    write_bundle(tree, tmp_path / "here")
+    program = (
+        "import sys; from pathlib import Path; from shared.bundle_writer import write_bundle\n"
+        "write_bundle(Path(sys.argv[1]), Path(sys.argv[2]))\n"
+    )
+    arguments = [other, "-c", program, str(tree), str(tmp_path / "there")]
+    subprocess.run(arguments, check=True, cwd=Path(__file__).parents[2])
     assert (tmp_path / "here").read_bytes() == (tmp_path / "there").read_bytes()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shared import errors
+from shared import error_base, errors
 from shared.errors import BY_CODE, Blame, CallerError, GuestError, HostError, Internal, PlatformError, by_code
 
 GOLDEN = Path(__file__).parent.parent / "contract" / "golden" / "errors.json"
@@ -18,7 +18,7 @@ def tree(cls=PlatformError):
     """The classes of `shared.errors`; whatever else a test run has imported may add to a leaf, never a code."""
     yield cls
     for sub in cls.__subclasses__():
-        if sub.__module__ == errors.__name__:
+        if sub.__module__ in (errors.__name__, error_base.__name__):
             yield from tree(sub)
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.keys import KeyFormatError, PrivateKey, PublicKey, public_keys
+from shared.keys import KeyFormatError, PrivateKey, PublicKey, private_keys, public_keys
 
 GOLDEN = Path(__file__).parent.parent / "contract" / "golden"
 PRIVATE_PEM = (GOLDEN / "ed25519-private.pem").read_text()  # openssl genpkey -algorithm ed25519
@@ -82,6 +82,14 @@ def test_a_key_file_is_private_and_never_overwritten(tmp_path):
 
 def test_two_generated_keys_differ():
     assert PrivateKey.generate().key_id != PrivateKey.generate().key_id
+
+
+def test_private_keys_are_read_in_order_and_none_is_none():
+    first, second = PrivateKey(bytes(32)), PrivateKey(bytes([1]) * 32)
+    found = private_keys(f"the new one\n{first.pem()}the old one\n{second.pem()}")
+    assert [key.key_id for key in found] == [first.key_id, second.key_id]
+    with pytest.raises(KeyFormatError, match="no PRIVATE KEY block"):
+        private_keys(first.public.pem())
 
 
 def test_a_bundle_of_public_keys_is_read_in_order():

@@ -8,42 +8,49 @@ from pathlib import Path
 
 import pytest
 
-from shared import limits
+from shared import call_limits, limits, registry_limits
 
-SOURCE = Path(limits.__file__).read_text()
-DECLARED = [node for node in ast.parse(SOURCE).body if isinstance(node, ast.AnnAssign)]
-NAMES = [node.target.id for node in DECLARED]
 SIZES = {"KIB", "MIB", "GIB"}
-LIMITS = [name for name in NAMES if name not in SIZES]
+FILES = {"limits": limits, "call_limits": call_limits, "registry_limits": registry_limits}
+SOURCES = {file: Path(str(module.__file__)).read_text() for file, module in FILES.items()}
+DECLARED = {
+    (file, node.target.id): node
+    for file, source in SOURCES.items()
+    for node in ast.parse(source).body
+    if isinstance(node, ast.AnnAssign)
+}
+LIMITS = [(file, name) for file, name in DECLARED if name not in SIZES]
 UNITS = {"BYTES", "MB", "MS", "S", "MINUTES", "HOURS", "DAYS", "PX"}
 # A quantity of these has a dimension; of anything else (calls, files, hops) the limit is a plain count.
 DIMENSIONS = {"TIMEOUT", "TTL", "LIFETIME", "GRACE", "SKEW", "DELAY", "INTERVAL", "PERIOD", "AGE", "SILENT", "POLL"}
 DIMENSIONS |= {"SIZE", "LENGTH", "MEMORY", "BODY", "BLOCK", "WINDOW", "FRAME", "STACK"}
 
 
-@pytest.mark.parametrize("name", LIMITS)
-def test_a_limit_ends_with_its_unit(name):
+@pytest.mark.parametrize(("file", "name"), LIMITS)
+def test_a_limit_ends_with_its_unit(file, name):
     words = name.split("_")
     assert words[-1] in UNITS or not {*words} & (UNITS | DIMENSIONS), f"{name}: put the unit last, as in {name}_BYTES"
 
 
-@pytest.mark.parametrize("name", LIMITS)
-def test_a_limit_has_its_reason_beside_it(name):
-    node = next(node for node in DECLARED if node.target.id == name)
-    lines = "\n".join(SOURCE.splitlines()[node.lineno - 1 : node.end_lineno])
+@pytest.mark.parametrize(("file", "name"), LIMITS)
+def test_a_limit_has_its_reason_beside_it(file, name):
+    node = DECLARED[file, name]
+    lines = "\n".join(SOURCES[file].splitlines()[node.lineno - 1 : node.end_lineno])
     assert re.search(r"  # \S.{2,}", lines), f"{name}: say why this number, beside it"
 
 
-@pytest.mark.parametrize("name", LIMITS)
-def test_a_limit_is_a_positive_number_and_only_a_share_is_no_whole_one(name):
-    value = getattr(limits, name)
+@pytest.mark.parametrize(("file", "name"), LIMITS)
+def test_a_limit_is_a_positive_number_and_only_a_share_is_no_whole_one(file, name):
+    value = getattr(FILES[file], name)
     assert isinstance(value, float if name.endswith("_SHARE") else int)
     assert value > 0
 
 
 def test_nothing_but_limits_stands_in_the_file():
-    public = {name for name in vars(limits) if name.isupper()}
-    assert public == set(NAMES)
+    public = {(file, name) for file, module in FILES.items() for name in vars(module) if name.isupper()}
+    imported = {("call_limits", "GATEWAY_GRACE_MS"), ("registry_limits", "STORE_TRANSACTION_MAX_MS")}
+    imported |= {("registry_limits", name) for name in SIZES & set(vars(registry_limits))}
+    assert public - imported == set(DECLARED)
 
 
 def test_a_body_fits_through_every_hop():

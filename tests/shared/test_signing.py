@@ -31,6 +31,7 @@ from shared.signing import (
     pre_authentication_encoding,
     sign_statement,
     statement_bytes,
+    unsigned_envelope,
 )
 from shared.trust import TrustedKey
 from tests.shared.signatures import ALICE, BOB, ENVELOPE, EVE, HASH, NOON, PAYLOAD, STATEMENT, signed, trust, verify
@@ -130,10 +131,32 @@ def test_an_envelope_without_signatures_is_missing_one():
         verify(msgspec.structs.replace(ENVELOPE, signatures=()))
 
 
-@pytest.mark.parametrize("data", [b"", b" \n", b'{"payloadType":"a","payload":"","signatures":[]}'])
+@pytest.mark.parametrize("data", [b"", b" \n"])
 def test_no_signature_at_all_is_missing(data):
     with pytest.raises(SignatureMissing):
         decode_envelope(data)
+
+
+def test_an_unsigned_statement_counts_only_where_it_is_allowed():
+    envelope, allowed = unsigned_envelope(STATEMENT), msgspec.structs.replace(trust(ALICE), unsigned_allowed=True)
+    assert decode_envelope(encode_envelope(envelope)) == envelope
+    with pytest.raises(SignatureMissing):
+        verify(envelope)
+    assert verify(envelope, allowed) == STATEMENT
+    with pytest.raises(ContentHashMismatch):
+        verify(envelope, allowed, content_hash=content_hash_of(b"another archive"))
+    with pytest.raises(SignatureInvalid):
+        verify(msgspec.structs.replace(envelope, payloadType="application/json"), allowed)
+    with pytest.raises(SignatureInvalid):
+        verify(msgspec.structs.replace(envelope, payload=base64.b64encode(b"{}").decode()), allowed)
+
+
+def test_signatures_that_do_not_count_are_refused_where_unsigned_bundles_are_allowed():
+    allowed = msgspec.structs.replace(trust(ALICE), unsigned_allowed=True)
+    with pytest.raises(SignatureUntrustedKey):
+        verify(signed(PAYLOAD, EVE), allowed)
+    with pytest.raises(SignatureKeyRevoked):
+        verify(ENVELOPE, allowed, revoked=frozenset({ALICE.key_id}))
 
 
 def test_an_unknown_key_is_not_trusted():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.strict_json import INTEGER_MAX, StrictJsonError, loads
+from shared.strict_json import DUPLICATES_MAX_COUNT, INTEGER_MAX, StrictJsonError, loads
 
 
 def read(data, max_bytes=1_000, max_depth=4):
@@ -30,6 +30,16 @@ def test_a_name_that_stands_twice_is_refused_at_any_depth(data):
     assert refused(data) == "duplicate_key"
 
 
+def test_every_name_that_stands_twice_is_named():
+    with pytest.raises(StrictJsonError) as caught:
+        read(b'{"a":1,"b":{"c":1,"c":2},"a":3,"d":4}')
+    assert [message.split()[2] for message in caught.value.messages] == ['"c"', '"a"']
+    many = b"{" + b",".join(b'"%d":0,"%d":0' % (n, n) for n in range(1000)) + b"}"
+    with pytest.raises(StrictJsonError) as caught:
+        read(many, max_bytes=100_000)
+    assert len(caught.value.messages) == DUPLICATES_MAX_COUNT
+
+
 def test_the_same_name_in_two_objects_is_read():
     assert read(b'[{"a":1},{"a":2}]') == [{"a": 1}, {"a": 2}]
 
@@ -37,6 +47,17 @@ def test_the_same_name_in_two_objects_is_read():
 @pytest.mark.parametrize("data", [b"NaN", b"[Infinity]", b"-Infinity", b"1e999", b"-1e999"])
 def test_what_is_no_finite_number_is_refused(data):
     assert refused(data) == "number"
+
+
+@pytest.mark.parametrize("data", [b"1e-400", b"0e5", b"0e99999", b"-0.00000e1", b"0." + b"0" * 400 + b"1"])
+def test_a_number_that_a_double_loses_and_a_database_keeps_is_refused(data):
+    assert refused(data) == "number"
+
+
+def test_a_number_is_read_up_to_its_length_and_no_longer():
+    assert read(b"0." + b"1" * 62) == float("0." + "1" * 62)
+    assert refused(b"0." + b"1" * 63) == "number"
+    assert read(b"[0.0, -0.5, 5e-324, 1.7976931348623157e308]") == [0.0, -0.5, 5e-324, 1.7976931348623157e308]
 
 
 def test_a_whole_number_is_read_up_to_what_a_double_holds_and_no_further():

@@ -249,6 +249,18 @@ def test_a_key_revoked_by_the_feed_stays_revoked_over_a_reload(tmp_path):
     assert not store.current().is_revoked(BOB.key_id)
 
 
+def test_whether_unsigned_bundles_count_is_the_settings_word_and_survives_a_reload(tmp_path):
+    path = tmp_path / "trust"
+    path.write_text(ALICE.public.pem())
+    assert not TrustStore(str(path)).current().unsigned_allowed
+    store = TrustStore(str(path), unsigned_allowed=True)
+    path.write_text(BOB.public.pem())
+    assert store.reload()
+    assert store.current().unsigned_allowed
+    with pytest.raises(TrustFormatError):
+        parse_trust('{"version": 1, "unsigned_allowed": true, "keys": []}')
+
+
 def test_a_key_nobody_knows_yet_can_be_revoked():
     store = TrustStore(ALICE.public.pem())
     store.revoke(BOB.key_id)

@@ -92,6 +92,8 @@ REFUSAL = wire.ExecuteResponse(
 )
 WITH_PROVIDERS = msgspec.structs.replace(REQUEST, provider_digests={"clients": "75e9516cdd9b5c96"})
 WITH_INCIDENTS = msgspec.structs.replace(ANSWER, incidents=("secret_expired", "secret_host_mismatch"))
+MS = wire.SbomPackage(name="ms", version="2.1.3", purl="pkg:npm/ms@2.1.3")
+SBOM = wire.Sbom(format="spdx", spec_version="2.3", path="sbom.json", sha256="ef" * 32, packages=(MS,))
 PREPARED = wire.PrepareResponse(
     content_hash=HASH,
     component_sha256="cd" * 32,
@@ -99,9 +101,10 @@ PREPARED = wire.PrepareResponse(
     exports=("handler",),
     initial_memory_bytes=65_536,
     sizes={"dist/main.wasm": 100},
-    manifest={"name": "acme.hello"},
+    manifest=b'{"name": "acme.hello"}\n',
     artefact="compiled",
     warnings=("a capability is declared but not used",),
+    sbom=SBOM,
 )
 FEED = wire.StateFeed(
     entries=(

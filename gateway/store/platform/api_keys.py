@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -34,6 +35,6 @@ async def find(store: Database, key_id: str) -> ApiKey | None:
     return found[0] if found else None
 
 
-async def touch(tx: Tx, key_id: str) -> None:
-    """Record that the key was just used."""
-    await tx.execute("update api_key set last_used_at = now() where id = %s", (key_id,))
+async def touch(tx: Tx, key_ids: Sequence[str]) -> None:
+    """Record that the keys were just used."""
+    await tx.execute("update api_key set last_used_at = now() where id = any(%s)", (list(key_ids),))

@@ -1,4 +1,4 @@
-"""The execution log's statements: rows opened and closed many at a time, across tenants.
+"""The execution log's statements: rows opened and closed many at a time, across tenants, and counted as usage.
 
 The platform login writes them, because one commit carries the calls of many tenants; tenants read their own rows
 through row-level security. Times are the database's, so that a gateway's clock can neither lose a call nor keep one.
@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 import psycopg
+from psycopg.rows import scalar_row
 
 from gateway.store.pool import Database, Tx
 
@@ -108,28 +109,61 @@ from unnest({_arrays(_OPENING)}, %s::integer[]) as o({_columns(_OPENING)}, timeo
 returning started_at
 """.encode()  # noqa: S608 - the names are the constants above
 
+# Rows of `ended` become usage of their hour. Ordered, so that two gateways lock the same rows in the same order.
+_COUNT: Final = """
+insert into extension_quota_usage as u
+       (tenant_id, registry_id, window_start, invocations, cpu_ms, mem_mb_ms, egress_bytes, errors)
+select tenant_id, registry_id, date_trunc('hour', started_at, 'UTC'), sum(calls), coalesce(sum(cpu_ms), 0),
+       coalesce(sum(memory_peak_bytes / 1048576.0 * duration_ms), 0), coalesce(sum(egress_bytes), 0), sum(failed)
+from ended group by 1, 2, 3 order by 1, 2, 3
+on conflict (tenant_id, registry_id, window_start) do update
+set invocations = u.invocations + excluded.invocations, cpu_ms = u.cpu_ms + excluded.cpu_ms,
+    mem_mb_ms = u.mem_mb_ms + excluded.mem_mb_ms, egress_bytes = u.egress_bytes + excluded.egress_bytes,
+    errors = u.errors + excluded.errors
+"""
+
 # The reaper's `lost` is a guess; who dispatched the call knows better, however late. Nothing else is overwritten.
 _CLOSE: Final = f"""
-update extension_execution_log as e
-set {", ".join(f"{name} = c.{name}" for name in _CLOSING)},
-    finished_at = e.started_at + c.duration_ms * interval '1 millisecond'
-from unnest(%s::uuid[], %s::timestamptz[], {_arrays(_CLOSING)}) as c(id, started_at, {_columns(_CLOSING)})
-where e.id = c.id and e.started_at = c.started_at and e.state in ('open', 'lost')
+with known as (
+  select c.*, o.state as was
+  from unnest(%s::uuid[], %s::timestamptz[], {_arrays(_CLOSING)}) as c(id, started_at, {_columns(_CLOSING)})
+  join extension_execution_log o on o.id = c.id and o.started_at = c.started_at
+  where o.state in ('open', 'lost')
+), ended as (
+  update extension_execution_log as e
+  set {", ".join(f"{name} = c.{name}" for name in _CLOSING)},
+      finished_at = e.started_at + c.duration_ms * interval '1 millisecond'
+  from known c
+  where e.id = c.id and e.started_at = c.started_at and e.state = c.was
+  returning e.tenant_id, e.registry_id, e.started_at, e.cpu_ms, e.memory_peak_bytes, e.duration_ms, e.egress_bytes,
+            (c.was = 'open')::integer as calls,
+            (e.state <> 'ok')::integer - (c.was = 'lost')::integer as failed
+), counted as ({_COUNT})
+select count(*) from ended
 """.encode()  # noqa: S608
 
 _RECORD: Final = f"""
+with ended as (
 insert into extension_execution_log ({_columns(_OPENING)}, {_columns(_CLOSING)}, started_at, finished_at, deadline_at)
 select {_columns(_OPENING)}, {_columns(_CLOSING)}, now() - duration_ms * interval '1 millisecond', now(), now()
 from unnest({_arrays(_OPENING)}, {_arrays(_CLOSING)}) as r({_columns(_OPENING)}, {_columns(_CLOSING)})
+returning tenant_id, registry_id, started_at, cpu_ms, memory_peak_bytes, duration_ms, egress_bytes, 1 as calls,
+          (state <> 'ok')::integer as failed
+) {_COUNT}
 """.encode()  # noqa: S608
 
-_REAP: Final = """
+_REAP: Final = f"""
+with ended as (
 update extension_execution_log as e set state = 'lost', finished_at = now(), blame = 'host'
 from (select id, started_at from extension_execution_log
       where state = 'open' and deadline_at < now() - %s * interval '1 second'
       order by deadline_at limit %s for update skip locked) as dead
 where e.id = dead.id and e.started_at = dead.started_at
-"""
+returning e.tenant_id, e.registry_id, e.started_at, null::double precision as cpu_ms, null::bigint as memory_peak_bytes,
+          null::double precision as duration_ms, null::bigint as egress_bytes, 1 as calls, 1 as failed
+), counted as ({_COUNT})
+select count(*) from ended
+""".encode()  # noqa: S608
 
 
 class Started(msgspec.Struct, frozen=True):
@@ -151,8 +185,7 @@ async def open_rows(store: Database, rows: Sequence[Opening]) -> datetime:
 async def close_rows(tx: Tx, rows: Sequence[tuple[str, datetime, Closing]]) -> int:
     """Close rows given as (id, start, how it ended); how many were still open or presumed lost."""
     keys = [[row[0] for row in rows], [row[1] for row in rows]]
-    cursor = await tx.execute(_CLOSE, [*keys, *_pivot([row[2] for row in rows], _CLOSING)])
-    return cursor.rowcount
+    return await _ended(tx, _CLOSE, [*keys, *_pivot([row[2] for row in rows], _CLOSING)])
 
 
 async def record_rows(tx: Tx, rows: Sequence[Finished]) -> None:
@@ -163,8 +196,13 @@ async def record_rows(tx: Tx, rows: Sequence[Finished]) -> None:
 
 async def reap(tx: Tx, grace_s: int, limit: int) -> int:
     """Close as `lost` what is open `grace_s` seconds after its deadline; how many, at most `limit`."""
-    cursor = await tx.execute(_REAP, (grace_s, limit))
-    return cursor.rowcount
+    return await _ended(tx, _REAP, (grace_s, limit))
+
+
+async def _ended(tx: Tx, statement: bytes, arguments: Sequence[Any]) -> int:
+    async with tx.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(statement, arguments)
+        return int(await cursor.fetchone() or 0)
 
 
 def _pivot(rows: Sequence[msgspec.Struct], types: dict[str, str]) -> list[list[Any]]:

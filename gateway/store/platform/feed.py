@@ -5,6 +5,7 @@ from __future__ import annotations
 from psycopg.rows import class_row, scalar_row
 
 from gateway.store import feed
+from gateway.store.platform.uis import INSTALLED, LIVE
 from gateway.store.pool import Tx
 from shared.wire import StateEntry
 
@@ -26,14 +27,11 @@ async def revoked_keys(tx: Tx) -> frozenset[str]:
 
 
 async def is_live(tx: Tx, registry_id: str, content_hash: str) -> bool:
-    """Whether some tenant has this bundle of this extension installed and enabled."""
+    """Whether some tenant has this bundle of this extension installed and enabled, and nothing stops it."""
     async with tx.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(
-            """select exists (
-                 select 1 from tenant_extension_install i
-                   join extension_version v on v.id = i.version_id
-                   join extension_bundle b on b.version_id = v.id
-                  where i.registry_id = %s and i.status = 'enabled' and v.revoked_at is null and b.content_hash = %s)""",
+            f"""select exists (select 1 from {INSTALLED}
+                  where i.registry_id = %s and b.content_hash = %s and {LIVE})""".encode(),  # noqa: S608 - constants
             (registry_id, content_hash),
         )
         return bool(await cursor.fetchone())

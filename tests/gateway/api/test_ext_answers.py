@@ -138,6 +138,8 @@ async def test_a_guests_answer_is_filtered(live: Served, install: Seed) -> None:
     headers = dict(answer.headers)
     del headers["date"]
     assert headers == {
+        "ratelimit-policy": '"tenant";q=400;w=2, "install";q=200;w=2',
+        "ratelimit": '"tenant";r=399;t=1, "install";r=199;t=1',
         "x-ext-app-page": "2",
         "location": "/next",
         "content-type": "application/octet-stream",

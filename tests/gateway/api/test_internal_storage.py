@@ -9,8 +9,10 @@ import msgspec
 import psycopg
 import pytest
 
+from gateway.app import create_internal_app, open_gateway
 from gateway.context import GatewayContext
 from gateway.proxy.tokens import TokenMint
+from gateway.settings import load_settings
 from gateway.store.storage import Asker
 from shared import storage
 from shared.keys import PrivateKey
@@ -86,6 +88,18 @@ async def test_a_page_has_a_hundred_and_goes_on_after_the_last_key(
 
 
 @pytest.mark.security
+async def test_host_tokens_of_another_gateway_are_good_while_the_key_is_changed(
+    environment: dict[str, str], gateway_key: PrivateKey, asker: Asker
+) -> None:
+    old = PrivateKey(b"o" * 32)
+    settings = load_settings(environment | {"GATEWAY_SIGNING_KEY": gateway_key.pem() + old.pem()})
+    async with open_gateway(settings) as ctx:
+        internal = Client(create_internal_app(ctx))
+        for key, status in ((gateway_key, 200), (old, 200), (PrivateKey(b"x" * 32), 401)):
+            token = {"authorization": f"Bearer {host_token(key, asker)}"}
+            assert (await send(internal, storage.LIST_PATH, LIST, **token)).status == status
+
+
 async def test_only_the_host_token_of_a_running_call_is_taken(
     internal: Client, host: Host, asker: Asker, gateway_key: PrivateKey, runner_key: PrivateKey, gateway: GatewayContext
 ) -> None:

@@ -116,6 +116,7 @@ async def test_an_api_key_is_its_tenant_with_its_permissions(identity: Identity,
 async def test_the_use_of_an_api_key_is_recorded(identity: Identity, store: Database, database: DatabaseUrls) -> None:
     fresh = await make_key(store)
     await identity.authenticate(bearer(fresh.text))
+    await identity.api_keys.note_uses()
     async with owner(database.owner) as connection:
         cursor = await connection.execute("select last_used_at > now() - interval '1 minute' from api_key")
         assert await cursor.fetchone() == (True,)

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -31,7 +32,7 @@ NOW = time.time()  # the bad tokens below are made now and judged now, however l
 
 
 def verifier(pem: str = HOST.public_pem, now: Callable[[], float] = time.time) -> SessionVerifier:
-    return SessionVerifier(host_keys(pem), AUDIENCE, ISSUER, now)
+    return SessionVerifier(partial(host_keys, pem), AUDIENCE, ISSUER, now)
 
 
 def b64(data: bytes) -> str:
@@ -186,7 +187,7 @@ def test_a_key_set_is_searched_by_kid() -> None:
 
 def test_an_iframe_session_is_its_user_in_one_install() -> None:
     user = verifier().verify(HOST.token("acme", client_id="c-1", user_type="client"))
-    sessions = IframeSessions(OURS)
+    sessions = IframeSessions([OURS])
     minted = sessions.mint(user, EXTENSION, INSTALL)
     assert sessions.owns(minted.token)
     found = sessions.verify(minted.token)
@@ -196,10 +197,24 @@ def test_an_iframe_session_is_its_user_in_one_install() -> None:
     confine(found, EXTENSION, INSTALL)
 
 
+def test_while_the_gateways_key_is_changed_sessions_of_the_old_one_stay_good_and_of_a_removed_one_do_not() -> None:
+    user, new = verifier().verify(HOST.token()), PrivateKey(bytes([9]) * 32)
+    old = IframeSessions([OURS]).mint(user, EXTENSION, INSTALL).token
+    changing = IframeSessions([new, OURS])
+    assert changing.owns(old)
+    assert changing.verify(old).install_id == INSTALL
+    minted = changing.mint(user, EXTENSION, INSTALL).token
+    changed = IframeSessions([new])
+    assert changed.verify(minted).install_id == INSTALL
+    assert not changed.owns(old)
+    with pytest.raises(InvalidSession):
+        changed.verify(old)
+
+
 @pytest.mark.parametrize(("extension", "install"), [(INSTALL, INSTALL), (EXTENSION, EXTENSION)])
 def test_an_iframe_session_is_worth_nothing_elsewhere(extension: str, install: str) -> None:
     user = verifier().verify(HOST.token())
-    sessions = IframeSessions(OURS)
+    sessions = IframeSessions([OURS])
     found = sessions.verify(sessions.mint(user, EXTENSION, INSTALL).token)
     with pytest.raises(InvalidSession):
         confine(found, extension, install)
@@ -208,17 +223,17 @@ def test_an_iframe_session_is_worth_nothing_elsewhere(extension: str, install: s
 
 def test_an_iframe_session_holds_no_permission_its_user_lacks() -> None:
     user = verifier().verify(HOST.token(permissions=("extension:read", "extension:admin")))
-    sessions = IframeSessions(OURS)
+    sessions = IframeSessions([OURS])
     assert sessions.verify(sessions.mint(user, EXTENSION, INSTALL).token).permissions == {"extension:read"}
 
 
 def test_an_iframe_session_ends_after_ten_minutes_and_never_after_its_user() -> None:
     now = time.time()
     user = verifier().verify(HOST.token(exp=int(now) + 3600))
-    sessions = IframeSessions(OURS, lambda: now)
+    sessions = IframeSessions([OURS], lambda: now)
     minted = sessions.mint(user, EXTENSION, INSTALL)
     assert minted.expires_at == int(now + IFRAME_SESSION_MAX_S) * 1000
-    late = IframeSessions(OURS, lambda: now + IFRAME_SESSION_MAX_S)
+    late = IframeSessions([OURS], lambda: now + IFRAME_SESSION_MAX_S)
     with pytest.raises(InvalidSession):
         late.verify(minted.token)
     short = verifier().verify(HOST.token(exp=int(now) + 60))
@@ -228,11 +243,11 @@ def test_an_iframe_session_ends_after_ten_minutes_and_never_after_its_user() -> 
 @pytest.mark.security
 def test_neither_kind_of_token_can_stand_in_for_the_other() -> None:
     user = verifier().verify(HOST.token())
-    minted = IframeSessions(OURS).mint(user, EXTENSION, INSTALL)
+    minted = IframeSessions([OURS]).mint(user, EXTENSION, INSTALL)
     with pytest.raises(InvalidSession):
-        SessionVerifier(host_keys(OURS.public.pem()), AUDIENCE, ISSUER).verify(minted.token)
+        SessionVerifier(partial(host_keys, OURS.public.pem()), AUDIENCE, ISSUER).verify(minted.token)
     with pytest.raises(InvalidSession):
-        IframeSessions(HOST.key).verify(HOST.sign(HOST.claims(extension=EXTENSION, install=INSTALL)))
+        IframeSessions([HOST.key]).verify(HOST.sign(HOST.claims(extension=EXTENSION, install=INSTALL)))
 
 
 @pytest.mark.security
@@ -244,7 +259,7 @@ def test_another_token_of_the_gateways_key_is_no_iframe_session(change: dict[str
     registry = HostAlgorithms(algorithms=["EdDSA"], strict_check_header=False)
     header = {"alg": "EdDSA", "kid": OURS.key_id, "typ": "alga-iframe+jwt"}
     good = jws.serialize_compact(header, msgspec.json.encode(claims), key, registry=registry)
-    assert IframeSessions(OURS).verify(good).extension_id == EXTENSION
+    assert IframeSessions([OURS]).verify(good).extension_id == EXTENSION
     bad = jws.serialize_compact(header | change, msgspec.json.encode(claims), key, registry=registry)
     with pytest.raises(InvalidSession):
-        IframeSessions(OURS).verify(bad)
+        IframeSessions([OURS]).verify(bad)

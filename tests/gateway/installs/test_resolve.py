@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
 
 import pytest
 
 from gateway.installs.resolve import Found, InstallResolver, loader
 from gateway.installs.resolved import ResolvedInstall
-from gateway.store import notices
-from gateway.store.notices import InstallChanged, MayHaveMissed
 from gateway.store.pool import Database
 from shared.errors import AccessPolicyUnavailable, AmbiguousExtension, NotInstalled
 from shared.limits import INSTALL_CACHE_MAX_COUNT, INSTALL_CACHE_S, INSTALL_NEGATIVE_CACHE_S
@@ -262,12 +259,8 @@ async def test_what_was_read_before_a_change_is_not_kept_after_it() -> None:
 async def test_a_gap_in_the_announcements_drops_everything() -> None:
     source = Source(_install())
     resolver = InstallResolver(source)
-
-    async def changes() -> AsyncIterator[InstallChanged | MayHaveMissed]:
-        yield MayHaveMissed()
-
     await resolver.resolve("acme", "com.acme.notes")
-    await resolver.follow(changes())
+    resolver.doubt_all()
     await resolver.resolve("acme", "com.acme.notes")
     assert len(source.asked) == 2
 
@@ -327,50 +320,3 @@ async def test_a_failed_look_up_is_tried_again_at_once() -> None:
         await resolver.resolve("acme", "com.acme.notes")
     source.error = None
     await resolver.resolve("acme", "com.acme.notes")
-
-
-async def test_an_announcement_reaches_the_cache_through_postgresql(
-    shared_store: Database, shared_database: DatabaseUrls, tenant: str
-) -> None:
-    made = seed(shared_database, tenant)
-    resolver = InstallResolver(loader(shared_store))
-    seen: asyncio.Queue[InstallChanged | MayHaveMissed] = asyncio.Queue()
-
-    async def changes() -> AsyncIterator[InstallChanged | MayHaveMissed]:
-        async for change in notices.changes(shared_database.app):
-            yield change
-            seen.put_nowait(change)  # after the resolver acted on it
-
-    listener = asyncio.create_task(resolver.follow(changes()))
-    try:
-        async with asyncio.timeout(10):
-            await notices_ready(shared_store, seen)
-            assert (await resolver.resolve(tenant, made.install_id)).enabled
-            async with shared_store.tenant(tenant) as tx:
-                await tx.execute(
-                    "update tenant_extension_install set status = 'disabled' where id = %s", (made.install_id,)
-                )
-                await notices.announce(
-                    tx, InstallChanged(tenant_id=tenant, registry_id=made.extension_id, install_id=made.install_id)
-                )
-            while not isinstance(change := await seen.get(), InstallChanged) or change.tenant_id != tenant:
-                continue
-            assert not (await resolver.resolve(tenant, made.install_id)).enabled
-    finally:
-        listener.cancel()
-        await asyncio.gather(listener, return_exceptions=True)
-        await resolver.close()
-
-
-async def notices_ready(store: Database, seen: asyncio.Queue[InstallChanged | MayHaveMissed]) -> None:
-    """Wait until the listener has heard an announcement of our own."""
-    while True:
-        async with store.tenant("probe") as tx:
-            await notices.announce(tx, InstallChanged(tenant_id="probe", registry_id="", install_id=""))
-        try:
-            async with asyncio.timeout(0.2):
-                while not isinstance(await seen.get(), InstallChanged):
-                    continue
-                return
-        except TimeoutError:
-            continue

@@ -14,7 +14,7 @@ from gateway.middleware import problems
 from gateway.objects import keys
 from gateway.settings import GatewaySettings
 from gateway.store.platform import preparations
-from shared.digest import content_hash_of
+from shared.digest import content_hash_of, sha256_hex
 from shared.errors import ArtefactUnavailable, BundleInvalid, ComponentInvalid, ManifestInvalid, SignatureUntrustedKey
 from shared.keys import PrivateKey
 from shared.limits import (
@@ -31,6 +31,7 @@ from tests.gateway.services import DatabaseUrls, owner
 from tests.gateway.stub_compiler import StubCompiler
 
 ACME = bundle()
+WRITTEN = msgspec.json.encode(ACME.manifest)
 
 
 async def chunks(total: int, size: int = MIB) -> AsyncIterator[bytes]:
@@ -182,7 +183,11 @@ async def test_a_bundle_becomes_a_version_that_is_ready(
         cursor = await connection.execute("select method, path, timeout_ms from extension_api_endpoint")
         assert await cursor.fetchall() == [("GET", "/agreements/:id", 1000)]
         cursor = await connection.execute("select action, actor from extension_audit_log order by id")
-        assert await cursor.fetchall() == [("version.published", "user:user-1"), ("version.ready", "platform")]
+        assert await cursor.fetchall() == [
+            ("publisher.registered", "user:user-1"),
+            ("version.published", "user:user-1"),
+            ("version.ready", "platform"),
+        ]
     again = await public.get(f"/api/registry/versions/{found['version_id']}")
     assert again.json() == found
 
@@ -279,10 +284,9 @@ async def test_what_the_compiler_refuses_is_rejected_with_its_reason(
 @pytest.mark.parametrize(
     ("change", "code", "path"),
     [
-        ({"manifest": ACME.manifest | {"name": "acme.other"}}, "manifest_invalid", "$.name"),
-        ({"manifest": ACME.manifest | {"version": "1.0.1"}}, "manifest_invalid", "$.version"),
-        ({"manifest": ACME.manifest | {"publisher": "globex"}}, "signature_publisher_mismatch", "$.publisher"),
-        ({"manifest": ACME.manifest | {"runtime": "wasm@9"}}, "manifest_invalid", "$.runtime"),
+        ({"manifest": WRITTEN + b"\n"}, "content_hash_mismatch", "manifest.json"),
+        ({"manifest": WRITTEN.replace(b"acme.crm", b"acme.cra")}, "content_hash_mismatch", "manifest.json"),
+        ({"manifest": b""}, "content_hash_mismatch", "manifest.json"),
         ({"component_sha256": COMPONENT[::-1]}, "content_hash_mismatch", "dist/main.wasm"),
         ({"component_sha256": None}, "content_hash_mismatch", "dist/main.wasm"),
     ],
@@ -294,6 +298,39 @@ async def test_a_bundle_that_is_not_what_was_signed_is_rejected(
     answer = await finalize(public, ACME, publisher_key)
     assert answer.json()["state"] == "rejected"
     assert (answer.json()["reason"]["code"], answer.json()["reason"]["path"]) == (code, path)
+
+
+@pytest.mark.parametrize(
+    ("written", "code", "path"),
+    [
+        ({"name": "acme.other"}, "manifest_invalid", "$.name"),
+        ({"version": "1.0.1"}, "manifest_invalid", "$.version"),
+        ({"publisher": "globex"}, "signature_publisher_mismatch", "$.publisher"),
+        ({"runtime": "wasm@9"}, "manifest_invalid", "$.runtime"),
+    ],
+)
+async def test_a_signed_manifest_that_contradicts_its_statement_is_rejected(
+    public: Client, compiler: StubCompiler, publisher_key: PrivateKey, written: dict[str, str], code: str, path: str
+) -> None:
+    data = msgspec.json.encode(ACME.manifest | written)
+    compiler.bundles[ACME.digest] = ACME.found(manifest=data)
+    signature = ACME.signature(publisher_key, manifest_sha256=sha256_hex(data))
+    answer = await finalize(public, ACME, publisher_key, signature=signature)
+    assert answer.json()["state"] == "rejected"
+    assert (answer.json()["reason"]["code"], answer.json()["reason"]["path"]) == (code, path)
+
+
+async def test_the_stored_manifest_is_the_very_bytes_that_were_signed(
+    public: Client, compiler: StubCompiler, publisher_key: PrivateKey, gateway: GatewayContext
+) -> None:
+    one = bundle(salt="written by hand")
+    written = b'{"runtime" : "wasm-component@1",\n\t"name":"acme.crm", "publisher":"acme","version":"1.0.0"}\n'
+    compiler.bundles[one.digest] = one.found(manifest=written)
+    signature = one.signature(publisher_key, manifest_sha256=sha256_hex(written))
+    assert (await finalize(public, one, publisher_key, signature=signature)).json()["state"] == "ready"
+    stored = await gateway.objects.get_small(keys.manifest(one.digest), MIB)
+    assert stored is not None
+    assert stored.data == written
 
 
 @pytest.mark.parametrize("passing", [ArtefactUnavailable("busy"), SignatureUntrustedKey("not yet")])

@@ -12,6 +12,7 @@ from gateway.identity import api_keys as keys
 from gateway.store import api_keys
 from gateway.store.pool import Database, Tx
 from shared.keys import PrivateKey
+from shared.wire import Sbom, SbomPackage
 from tests.gateway.asgi import Client
 from tests.gateway.bundles import bundle
 from tests.gateway.registry_flow import install, publish
@@ -21,11 +22,11 @@ from tests.gateway.stub_compiler import StubCompiler
 OPEN = {"schema_migration"}
 """Tables about no tenant: everyone may read them."""
 
-WRITE_ONLY = {"state_feed"}
+WRITE_ONLY = {"state_feed", "publish_refusal"}
 """Tables a tenant's transaction may add to and never read."""
 
-PLATFORM_ONLY = {"console_session"}
-"""Tables a tenant's transaction cannot touch at all."""
+PLATFORM_ONLY = {"console_session", "emergency_brake", "revoked_key", "abuse_alert", "upkeep_lease"}
+"""Tables a tenant's transaction cannot touch at all; of a brake that is pulled it reads what it stops, and no more."""
 
 TENANTS = ("acme", "globex")
 
@@ -48,6 +49,38 @@ async def is_partition(url: str, table: str) -> bool:
         return bool(row[0])
 
 
+async def hang(tx: Tx) -> None:
+    """Rows of what hangs on an install, for each of the tenant's."""
+    await tx.execute(
+        """insert into ext_storage_records (tenant_id, install_id, namespace, key, value)
+           select tenant_id, id, 'notes', 'first', '' from tenant_extension_install"""
+    )
+    await tx.execute(
+        """insert into tenant_extension_denied_target
+             (tenant_id, install_id, target, reason, grantable, observed, times)
+           select tenant_id, id, 'https://a.example', 'not-granted', true, false, 1
+             from tenant_extension_install"""
+    )
+    await tx.execute(
+        """insert into tenant_extension_install_upgrade (install_id, tenant_id, version_id, requested_by)
+           select id, tenant_id, version_id, 'test' from tenant_extension_install"""
+    )
+    await tx.execute(
+        """with event as (
+             insert into extension_event (tenant_id, id, source, topic, occurred_at, sha256, hops)
+             select tenant_id, gen_random_uuid(), '/host', 'a.b', now(), '', 1 from tenant_extension_install
+             returning tenant_id, id
+           ) insert into extension_event_delivery (tenant_id, event_id, install_id)
+           select e.tenant_id, e.id, i.id from event e, tenant_extension_install i"""
+    )
+    await tx.execute(
+        """insert into tenant_extension_schedule
+             (id, tenant_id, install_id, endpoint_method, endpoint_path, cron, timezone)
+           select gen_random_uuid(), tenant_id, id, 'POST', '/notes', '0 0 1 1 *', 'UTC'
+             from tenant_extension_install"""
+    )
+
+
 @pytest.fixture
 async def populated(
     store: Database,
@@ -60,7 +93,10 @@ async def populated(
     """Rows of two tenants in every table."""
     for tenant, client in zip(TENANTS, (public, other), strict=True):
         one = bundle(f"{tenant}.crm", publisher=tenant, salt="events", events=[{"topic": "a.b"}])
-        await publish(client, compiler, one, publisher_key)
+        sbom = Sbom(
+            format="spdx", spec_version="2.3", path="s.json", sha256="0" * 64, packages=(SbomPackage(name=tenant),)
+        )
+        await publish(client, compiler, one, publisher_key, sbom=sbom)
         made = await install(client, f"{tenant}.crm", config={"region": tenant})
         assert made.status == 201
         sealed = await client.put(f"/api/installs/{made.json()['install_id']}/secrets", {"api_key": tenant})
@@ -83,31 +119,13 @@ async def populated(
                    values (%s, %s, 'r', %s, %s, %s, 'sha256:', 'GET', now())""",
                 (str(uuid.uuid4()), tenant, str(uuid.uuid4()), str(uuid.uuid4()), str(uuid.uuid4())),
             )
+            await tx.execute(
+                """insert into extension_quota_usage (tenant_id, registry_id, window_start)
+                   values (%s, gen_random_uuid(), now())""",
+                (tenant,),
+            )
         async with store.tenant(tenant) as tx:
-            await tx.execute(
-                """insert into ext_storage_records (tenant_id, install_id, namespace, key, value)
-                   select tenant_id, id, 'notes', 'first', '' from tenant_extension_install"""
-            )
-            await tx.execute(
-                """insert into tenant_extension_denied_target
-                     (tenant_id, install_id, target, reason, grantable, observed, times)
-                   select tenant_id, id, 'https://a.example', 'not-granted', true, false, 1
-                     from tenant_extension_install"""
-            )
-            await tx.execute(
-                """with event as (
-                     insert into extension_event (tenant_id, id, source, topic, occurred_at, sha256, hops)
-                     select tenant_id, gen_random_uuid(), '/host', 'a.b', now(), '', 1 from tenant_extension_install
-                     returning tenant_id, id
-                   ) insert into extension_event_delivery (tenant_id, event_id, install_id)
-                   select e.tenant_id, e.id, i.id from event e, tenant_extension_install i"""
-            )
-            await tx.execute(
-                """insert into tenant_extension_schedule
-                     (id, tenant_id, install_id, endpoint_method, endpoint_path, cron, timezone)
-                   select gen_random_uuid(), tenant_id, id, 'POST', '/notes', '0 0 1 1 *', 'UTC'
-                     from tenant_extension_install"""
-            )
+            await hang(tx)
         async with store.platform() as tx:
             await tx.execute(
                 """insert into tenant_extension_schedule_run (schedule_id, fire_at, tenant_id, cause, state)
@@ -205,6 +223,23 @@ async def test_a_tenant_cannot_write_into_another_ones_rows(populated: DatabaseU
         "update extension_audit_log set actor = 'nobody'",
         "update extension_version set revoked_at = null",
         "update publisher set approved = true",
+        "update publisher set suspended_at = null",
+        "insert into publisher (name, owner_account, suspended_at) values ('mine', 'acme', now())",
+        "select reason from emergency_brake",
+        "select pulled_by from emergency_brake",
+        "insert into emergency_brake (scope, reason, pulled_by) values ('all', 'r', 'me')",
+        "update emergency_brake set released_at = now()",
+        "select * from revoked_key",
+        "select * from abuse_alert",
+        "update abuse_alert set resolved_at = now()",
+        "select * from publish_refusal",
+        "delete from publish_refusal",
+        "insert into publish_refusal (account, code) values ('globex', 'x')",
+        "insert into publish_refusal (account, publisher, code) values ('acme', 'globex', 'x')",
+        "update upkeep_lease set holder = 'me'",
+        "update extension_version set revoked_reason = 'none'",
+        "update extension_bundle set content_hash = 'x'",
+        "insert into extension_sbom_package (version_id, ordinal, name) values (gen_random_uuid(), 1, 'n')",
         "insert into publisher (name, owner_account, approved) values ('mine', 'acme', true)",
         "insert into publisher (name, owner_account) values ('theirs', 'globex')",
         "insert into extension_execution_log (id) values (gen_random_uuid())",
@@ -227,7 +262,6 @@ async def test_a_tenant_cannot_write_into_another_ones_rows(populated: DatabaseU
         "insert into extension_event_delivery values ('acme', gen_random_uuid(), gen_random_uuid())",
         "insert into extension_event_subscription values (gen_random_uuid(), 'a.b', '/events')",
         "update extension_event set topic = 'c.d'",
-        "delete from extension_event",
         "update extension_event_subscription set handler = '/'",
         "insert into tenant_extension_denied_target values ('globex', gen_random_uuid(), 't', 'r', true, false, 1)",
         "insert into tenant_extension_denied_target values ('acme', gen_random_uuid(), 't', 'r', true, false, 1)",
@@ -249,6 +283,14 @@ async def test_a_tenants_transaction_is_refused(store: Database, statement: str)
         "delete from extension_execution_log",
         "select config from tenant_extension_install_config",
         "select * from extension_audit_log",
+        "update extension_audit_log set actor = 'nobody'",
+        "update publisher set owner_account = 'globex'",
+        "update emergency_brake set reason = 'none'",
+        "delete from emergency_brake",
+        "delete from revoked_key",
+        "update revoked_key set reason = 'none'",
+        "update extension_bundle set signature = '{}'",
+        "select * from extension_sbom_package",
         "delete from tenant_extension_install_secrets",
         "update tenant_extension_install_secrets set hosts = '{}'",
         "update console_session set tenant_id = 'globex'",

@@ -35,7 +35,7 @@ class FakeCompiler:
             exports=(),
             initial_memory_bytes=0,
             sizes={},
-            manifest={},
+            manifest=b"{}",
             artefact="compiled",
         )
 

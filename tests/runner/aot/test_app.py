@@ -156,7 +156,7 @@ async def test_the_gateways_token_prepares_and_the_answer_has_the_manifest(
     assert status == 200
     found = msgspec.json.decode(answer, type=PrepareResponse)
     assert found.content_hash == bundle.content_hash
-    assert found.manifest["publisher"] == "acme"
+    assert msgspec.json.decode(found.manifest)["publisher"] == "acme"
     assert found.artefact == "compiled"
 
 

@@ -21,6 +21,7 @@ from runner.bundles.background import Background
 from runner.bundles.cache import DiskCache
 from runner.bundles.statements import Statements
 from runner.sandbox.engine import CPU_TARGET, EngineOptions, engine_id
+from shared.digest import sha256_hex
 from shared.errors import (
     ArtefactUnavailable,
     BundleInvalid,
@@ -34,9 +35,10 @@ from shared.errors import (
 from shared.ids import ContentHash
 from shared.keys import PrivateKey
 from shared.signing import encode_envelope, sign_statement
+from shared.wire import Sbom, SbomPackage
 from tests.runner.aot.heavy import children, heavy_guest
 from tests.runner.memory_store import MemoryObjects
-from tests.runner.published import WAT, Published, component, publish, trusting
+from tests.runner.published import WAT, Published, component, manifest, publish, trusting
 from tests.runner.waiting import until
 
 pytestmark = pytest.mark.guests
@@ -121,7 +123,7 @@ async def test_a_good_bundle_is_compiled_and_signed_for_this_engine(
     assert answer.component_sha256 == bundle.statement.component_sha256
     assert answer.exports == ("handler",)
     assert "alga:extension/storage" in answer.imports
-    assert answer.manifest["name"] == "com.acme.hello"
+    assert answer.manifest == msgspec.json.encode(manifest())
     assert answer.sizes["component_bytes"] == len(component())
     assert answer.sizes["archive_bytes"] == len(bundle.objects[bundle.archive_key])
     artefact, signature = keys(bundle)
@@ -341,3 +343,36 @@ async def test_a_component_beyond_a_limit_is_refused_and_leaves_nothing(
     with pytest.raises(ComponentInvalid, match="processor time"):
         await make(cpu_s=1).prepare(bundle.content_hash, False)
     assert not [name for name in store.held if name.startswith("aot/")]
+
+
+# ---- bills of materials ---------------------------------------------------------------------------------------
+
+PAGES = {"ui/dist/index.html": b"hello"}
+SBOM = b'{"spdxVersion": "SPDX-2.3", "packages": [{"name": "ms", "versionInfo": "2.1.3"}]}'
+
+
+async def test_the_sbom_that_the_manifest_names_is_read(compiler: Compiler, store: MemoryObjects, tmp_path: Path):
+    bundle = publish(tmp_path / "ui", KEY, PAGES | {"sbom.json": SBOM}, capabilities=None, sbom="sbom.json")
+    store.held |= bundle.objects
+    answer = await compiler.prepare(bundle.content_hash, allow_unused_imports=False)
+    assert answer.sbom == Sbom(
+        format="spdx",
+        spec_version="2.3",
+        path="sbom.json",
+        sha256=sha256_hex(SBOM),
+        packages=(SbomPackage(name="ms", version="2.1.3"),),
+    )
+
+
+async def test_a_bundle_that_names_no_sbom_has_none(compiler: Compiler, store: MemoryObjects, tmp_path: Path):
+    bundle = publish(tmp_path / "ui", KEY, PAGES, capabilities=None)
+    store.held |= bundle.objects
+    assert (await compiler.prepare(bundle.content_hash, allow_unused_imports=False)).sbom is None
+
+
+async def test_an_sbom_that_is_none_is_refused_with_its_path(compiler: Compiler, store: MemoryObjects, tmp_path: Path):
+    bundle = publish(tmp_path / "ui", KEY, PAGES | {"sbom.json": b"{}"}, capabilities=None, sbom="sbom.json")
+    store.held |= bundle.objects
+    with pytest.raises(BundleInvalid) as caught:
+        await compiler.prepare(bundle.content_hash, allow_unused_imports=False)
+    assert caught.value.extra["path"] == "sbom.json"

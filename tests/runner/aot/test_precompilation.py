@@ -60,7 +60,7 @@ class Preparing:
             exports=(),
             initial_memory_bytes=0,
             sizes={},
-            manifest={},
+            manifest=b"{}",
             artefact="compiled",
         )
 
