@@ -17,7 +17,8 @@ from gateway.cli.terminal import Terminal
 from shared.capabilities import ALWAYS, DEFAULTS, INTERFACES, normalise
 from shared.limits import MEMORY_DEFAULT_MB, TIMEOUT_DEFAULT_MS
 from shared.manifest import Manifest
-from shared.provider import Providers
+from shared.manifest_parts import SecretAsk
+from shared.permission_diff import PermissionDiff
 
 _MEANS: Final = {
     "cap:context.read": "knows which tenant and install it is called for",
@@ -42,6 +43,14 @@ class Grants(msgspec.Struct, frozen=True, kw_only=True):
 
     capabilities: tuple[str, ...] = ()
     withhold: tuple[str, ...] = ()
+    egress: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+
+
+class Granted(msgspec.Struct, frozen=True):
+    """What an install was granted, defaults among it."""
+
+    capabilities: tuple[str, ...] = ()
     egress: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
 
@@ -75,15 +84,8 @@ def asked(manifest: Manifest) -> Asked:
 def show(manifest: Manifest, terminal: Terminal) -> None:
     """Print what `manifest` asks for, with the reasons its author gives."""
     terminal.note(f"{manifest.publisher}.{manifest.name} {manifest.version} asks for:", "bold")
-    providers = providers_here()
-    for name in manifest.wanted_capabilities():
-        if name not in DEFAULTS:
-            terminal.note(f"  {name}  {_means(name, providers)}", "")
-    for ask in manifest.egress_entries():
-        terminal.note(f"  host {ask.host}  {_reason(ask.reason)}", "")
-    for secret in manifest.permissions.secrets:
-        needed = "required" if secret.required else "optional"
-        terminal.note(f"  secret {secret.name} ({needed})  {_reason(secret.description)}", "")
+    for line in lines(manifest):
+        terminal.note(f"  {line}", "")
     if asked(manifest) == Asked():
         terminal.note("  nothing beyond the defaults", "")
     terminal.note("granted unless withheld:", "bold")
@@ -95,15 +97,29 @@ def show(manifest: Manifest, terminal: Terminal) -> None:
     terminal.note(f"one call may take {timeout_ms} ms and {memory_mb} MiB of memory, or what the platform allows", "")
 
 
-def _means(capability: str, providers: Providers) -> str:
+def lines(manifest: Manifest) -> list[str]:
+    """What `manifest` asks for beyond the defaults, one line each, with the reasons its author gives."""
+    capabilities = (f"{name}  {means(name)}" for name in manifest.wanted_capabilities() if name not in DEFAULTS)
+    hosts = (f"host {ask.host}  {reason(ask.reason)}" for ask in manifest.egress_entries())
+    return [*capabilities, *hosts, *map(secret_line, manifest.permissions.secrets)]
+
+
+def secret_line(ask: SecretAsk) -> str:
+    """One secret that is asked for."""
+    bound = f", put into requests to {', '.join(ask.hosts)} only" if ask.hosts else ""
+    return f"secret {ask.name} ({'required' if ask.required else 'optional'}{bound})  {reason(ask.description)}"
+
+
+def means(capability: str) -> str:
     """What it lets an extension do; of the host application's services their files say so."""
-    provider = providers.of_capability(capability)
+    provider = providers_here().of_capability(capability)
     if provider is not None:
         return f"{provider.description} (a service of the host application)"
     return _MEANS.get(capability, "uses a service of the host application")
 
 
-def _reason(text: str) -> str:
+def reason(text: str) -> str:
+    """Why an author says something is needed."""
     return f"“{text}”" if text else "(no reason given)"
 
 
@@ -140,6 +156,40 @@ def named(manifest: Manifest, given: Sequence[str], withhold: Sequence[str]) -> 
                     next_step=f"--grant takes {', '.join(valid) or 'none'} of this kind",
                 )
     return grants
+
+
+def carried(manifest: Manifest, held: Granted) -> Grants:
+    """What an install holds already, as far as another version of it asks for that, too."""
+    wanted = asked(manifest)
+    return Grants(
+        capabilities=tuple(name for name in wanted.capabilities if name in held.capabilities),
+        egress=tuple(name for name in wanted.egress if name in held.egress),
+        secrets=tuple(name for name in wanted.secrets if name in held.secrets),
+        withhold=tuple(name for name in DEFAULTS if name not in held.capabilities),
+    )
+
+
+def added(kept: Grants, more: Grants) -> Grants:
+    """Both together; what is withheld stays so unless `more` names it."""
+
+    def both(one: Sequence[str], other: Sequence[str]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*one, *other)))
+
+    return Grants(
+        capabilities=both(kept.capabilities, [name for name in more.capabilities if name not in DEFAULTS]),
+        egress=both(kept.egress, more.egress),
+        secrets=both(kept.secrets, more.secrets),
+        withhold=tuple(name for name in both(kept.withhold, more.withhold) if name not in more.capabilities),
+    )
+
+
+def grown(diff: PermissionDiff) -> Grants:
+    """Everything that a version asks for and the one before did not."""
+    return Grants(
+        capabilities=diff.capabilities.added,
+        egress=tuple(ask.host for ask in diff.egress.added),
+        secrets=tuple(ask.name for ask in diff.secrets.added),
+    )
 
 
 def decide(manifest: Manifest, withhold: Sequence[str], terminal: Terminal) -> Grants:

@@ -17,9 +17,10 @@ from typing import Final, Literal
 
 import msgspec
 
-from gateway.cli import key_files
+from gateway.cli import installs, key_files
 from gateway.cli.failures import CliError
 from gateway.cli.following import PATH as STREAM
+from gateway.cli.installs import Install
 from gateway.cli.release import release
 from gateway.cli.rest import Gateway
 from gateway.cli.toolchains import PYTHON_TOOL, BuildError, Engine, find_guest, find_node, tool_version
@@ -212,10 +213,10 @@ def clock(date: str, now_s: float) -> Finding:
 # ---- the credential -----------------------------------------------------------------------------------------
 
 _TRIALS: Final = (
-    ("extension:read", "GET", "/api/installs?limit=1", "list, install"),
-    ("extension:admin", "GET", f"/api/installs/{NO_SUCH}/config", "install"),
-    ("extension:publish", "POST", f"/api/registry/bundles/{NO_SUCH}/finalize", "publish"),
-    ("extension:debug", "GET", STREAM, "logs"),
+    ("extension:read", "GET", "/api/installs?limit=1", "list, status, versions"),
+    ("extension:admin", "GET", f"/api/installs/{NO_SUCH}/config", "install, upgrade, rollback, config"),
+    ("extension:publish", "POST", f"/api/registry/bundles/{NO_SUCH}/finalize", "publish, deprecate, revoke"),
+    ("extension:debug", "GET", STREAM, "logs, dev"),
 )
 """Permission, a call that needs it and then finds nothing or is not well formed, and the verbs that need it."""
 
@@ -228,6 +229,21 @@ async def permissions(gateway: Gateway) -> list[Finding]:
         if answer.status == 401:
             return [_credential_refused()]
         found.append(_permission(permission, answer.status != 403, verbs))
+    return found
+
+
+async def installed(gateway: Gateway) -> list[Finding]:
+    """Installs that want a look: an upgrade that waits for consent, a version its publisher advises against."""
+    found: list[Finding] = []
+    try:
+        async for item in installs.every(gateway):
+            one = msgspec.convert(item, Install)
+            if one.status == "uninstalled" or not one.remark:
+                continue
+            next_step = f"alga-ext upgrade {one.reference}"
+            found.append(Finding(verdict="warning", about=one.reference, says=one.remark, next_step=next_step))
+    except CliError as error:
+        return [Finding(verdict="warning", about="installs", says=error.what, next_step=error.next_step)]
     return found
 
 

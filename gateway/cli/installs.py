@@ -8,18 +8,24 @@ from urllib.parse import quote
 
 import msgspec
 
-from gateway.cli.consent import Grants
+from gateway.cli.consent import Granted, Grants
 from gateway.cli.failures import CliError
+from gateway.cli.registry import Deprecated
 from gateway.cli.rest import Answer, Gateway, RefusedError, decoded
 from shared.capabilities import DEFAULTS
+from shared.ids import is_uuid
+from shared.permission_diff import PermissionDiff
 
 
-class Granted(msgspec.Struct, frozen=True):
-    """What an install was granted."""
+class Pending(msgspec.Struct, frozen=True, kw_only=True):
+    """An upgrade that waits for an administrator's consent while the old version serves."""
 
-    capabilities: tuple[str, ...] = ()
-    egress: tuple[str, ...] = ()
-    secrets: tuple[str, ...] = ()
+    state: str = ""
+    version_id: str = ""
+    version: str = ""
+    diff: PermissionDiff | None = None
+    requested_at: str = ""
+    requested_by: str = ""
 
 
 class Install(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,12 +33,25 @@ class Install(msgspec.Struct, frozen=True, kw_only=True):
 
     install_id: str
     extension_id: str
+    version_id: str = ""
     publisher: str
     name: str
     version: str
     content_hash: str
     status: str
+    asked: dict[str, Any] = {}
     granted: Granted = Granted()
+    upgrade: Pending | None = None
+    deprecated: Deprecated | None = None
+    created_at: str = ""
+    updated_at: str = ""
+
+    @property
+    def remark(self) -> str:
+        """What its administrator should know at a glance: an upgrade that waits, a version that is deprecated."""
+        waits = f"{self.upgrade.version} waits for consent" if self.upgrade is not None else ""
+        old = f"deprecated: {self.deprecated.message}" if self.deprecated is not None else ""
+        return "; ".join(filter(None, (waits, old)))
 
     @property
     def reference(self) -> str:
@@ -72,8 +91,13 @@ async def every(gateway: Gateway) -> AsyncIterator[dict[str, Any]]:
         cursor = f"&cursor={quote(page.next_cursor, safe='')}"
 
 
-async def present(gateway: Gateway, reference: str) -> Install:
+async def present(gateway: Gateway, reference: str, *, uninstalled: bool = False) -> Install:
     """The install that `reference` means: its id, the extension's id, `publisher.name`, or the bare name.
+
+    Args:
+        gateway: as somebody of the tenant.
+        reference: one of these.
+        uninstalled: whether its id may also name one that was uninstalled before.
 
     Raises:
         CliError: none, or several.
@@ -84,6 +108,8 @@ async def present(gateway: Gateway, reference: str) -> Install:
         if reference in ((one := msgspec.convert(item, Install)).install_id, one.extension_id, one.name, one.reference)
         and one.status != "uninstalled"
     ]
+    if not found and uninstalled and is_uuid(reference):
+        return decoded(await gateway.get(f"/api/installs/{reference}"), Install)
     if not found:
         raise CliError(
             f"{reference} is not installed here",
@@ -111,6 +137,11 @@ async def of_extension(gateway: Gateway, extension_id: str) -> Install | None:
 async def make(gateway: Gateway, wish: Wish) -> Answer:
     """`POST /api/installs`. Raises `RefusedError`."""
     return await gateway.post("/api/installs", wish)
+
+
+def path(install: Install, *more: str) -> str:
+    """`/api/installs/{id}`, and what stands below it."""
+    return "/".join((f"/api/installs/{quote(install.install_id, safe='')}", *more))
 
 
 async def replace(gateway: Gateway, present: Install, wish: Wish) -> Answer:

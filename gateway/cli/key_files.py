@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from gateway.cli.credentials import configuration
 from gateway.cli.failures import CliError
 from shared.keys import KeyFormatError, PrivateKey, PublicKey
 from shared.limits import TRUST_MAX_BYTES
@@ -26,8 +27,7 @@ def default_key(environment: Mapping[str, str]) -> Path:
     """
     if environment.get(VARIABLE):
         return Path(environment[VARIABLE])
-    configuration = environment.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    return Path(configuration) / "alga-ext" / "signing.pem"
+    return configuration(environment) / "signing.pem"
 
 
 def public_of(private: Path) -> Path:

@@ -26,15 +26,31 @@ _VERBS: Final = {
     "build": ("build:build", "Build the component, when something it depends on has changed."),
     "check": ("check:check", "Check manifest, component, capabilities, sizes and pages, all at once."),
     "pack": ("check:pack", "Pack the project into a bundle."),
+    "test": ("trial:trial", "Run the project's own tests, then its component in a real sandbox."),
+    "inspect": ("inspect:inspect", "Show what is in a bundle or a component."),
+    "diff": ("diff:diff", "Show what changes between two versions."),
     "keygen": ("keys:keygen", "Make a signing key."),
     "sign": ("keys:sign", "Sign a bundle."),
     "verify": ("keys:verify", "Verify a bundle against the keys you trust."),
+    "login": ("login:login", "Remember a gateway and a credential for it."),
+    "logout": ("login:logout", "Forget them."),
     "publish": ("publish:publish", "Publish a signed bundle."),
+    "versions": ("versions:versions", "List the versions of an extension."),
+    "deprecate": ("versions:deprecate", "Say that a version should not be used any more, or take that back."),
+    "revoke": ("versions:revoke", "Stop a version everywhere, for good."),
     "install": ("install:install", "Install an extension, after showing what it asks for."),
+    "upgrade": ("upgrade:upgrade", "Upgrade an install, after showing what changes."),
+    "rollback": ("upgrade:rollback", "Go back to the version that ran before."),
+    "enable": ("lifecycle:enable", "Let a disabled install run again."),
+    "disable": ("lifecycle:disable", "Stop an install; its data and settings stay."),
+    "uninstall": ("lifecycle:uninstall", "Uninstall; data are kept for a while, or erased with --purge."),
     "list": ("install:list_installs", "List what is installed."),
+    "status": ("status:status", "Show one install: version, grants, what waits, what happened."),
+    "config": ("settings:config", "Show or change the settings of an install."),
     "secret": ("secret:secret", "Set, remove or list the secrets of an install; a value never stands in the command."),
     "call": ("call:call", "Call an extension through the gateway."),
     "logs": ("logs:logs", "Show what extensions say, live with -f."),
+    "dev": ("dev:dev", "Watch the project: build, publish, upgrade, reload the page, show the log."),
     "doctor": ("doctor:doctor", "Look for what could be in the way."),
 }
 """Verb → function below `gateway.cli.verbs` and its sentence, in the order in which an author meets them."""
@@ -42,7 +58,8 @@ _VERBS: Final = {
 _HELP: Final = """Extensions: from a new project to a call.
 
     alga-ext new hello && cd hello
-    alga-ext build && alga-ext check
+    alga-ext dev                       (watches, builds, runs; or step by step:)
+    alga-ext build && alga-ext check && alga-ext test
     alga-ext keygen --trust-local
     alga-ext pack && alga-ext sign && alga-ext publish
     alga-ext install && alga-ext call GET /hello

@@ -29,7 +29,12 @@ def install_toolchain(project: Path, terminal: Terminal) -> None:
         CliError: there is no npm, or it failed; its own words are the details.
         ToolMissingError: there is no Node.js.
     """
-    command = [*_npm(), "install", *(["--no-save"] if (project / "package-lock.json").is_file() else []), *_QUIET]
+    command = [
+        *npm_command(),
+        "install",
+        *(["--no-save"] if (project / "package-lock.json").is_file() else []),
+        *_QUIET,
+    ]
     with terminal.working("installing the JavaScript toolchain (npm install, once for this project)"):
         try:
             done = subprocess.run(  # noqa: S603 - the author's own npm, in the author's own project
@@ -48,7 +53,7 @@ def install_toolchain(project: Path, terminal: Terminal) -> None:
         raise _failed(f"npm install failed with status {done.returncode}", done.stdout)
 
 
-def _npm() -> list[str]:
+def npm_command() -> list[str]:
     """`npm` of the search path, else the one that lies beside a Node.js from a Python wheel."""
     found = shutil.which("npm")
     if found is not None:

@@ -100,6 +100,16 @@ def reference_here() -> str:
     return project.reference
 
 
+def named_or_here(given: str | None) -> tuple[str, str | None]:
+    """The extension and version in `NAME[@VERSION]`; by default the project here, no version. Raises `CliError`."""
+    if given is None:
+        return reference_here(), None
+    reference, _, version = given.partition("@")
+    if not reference or given.endswith("@"):
+        raise usage(f"{given!r} names no extension", next_step="write NAME, publisher.NAME or an id, perhaps @VERSION")
+    return reference, version or None
+
+
 def bundle_or_packed(bundle: Path | None) -> Path:
     """The archive that was named, else the one that `pack` wrote for the project here. Raises `CliError`."""
     if bundle is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -15,6 +16,7 @@ from gateway.cli.rest import Answer, Gateway, decoded
 from gateway.cli.terminal import Terminal
 from shared.ids import ContentHash
 from shared.limits import CLI_PREPARE_MAX_S
+from shared.manifest import Manifest, stored_manifest
 from shared.signing import Envelope
 
 UPLOADS: Final = "/api/registry/bundles"
@@ -31,7 +33,7 @@ class Reason(msgspec.Struct, frozen=True):
 
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):
-    """A version in the registry, as far as commands need it; `manifest` is `null` until it is ready."""
+    """A version in the registry, as far as commands need it; `manifest` is there when it is ready."""
 
     extension_id: str
     version_id: str
@@ -42,8 +44,29 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     reason: Reason | None = None
     warnings: tuple[str, ...] = ()
-    manifest: msgspec.Raw = msgspec.Raw(b"null")
+    manifest: dict[str, Any] | None = None
     revoked: bool = False
+    created_at: str = ""
+    size_bytes: int = 0
+    deprecated: Deprecated | None = None
+    signers: tuple[str, ...] = ()
+
+    def parsed(self) -> Manifest:
+        """Its manifest. Raises `CliError` while there is none."""
+        if self.manifest is None:
+            raise CliError(
+                f"{self.name} {self.version} is {self.state}, only a ready version can be installed",
+                next_step="wait until it is ready: alga-ext publish BUNDLE follows it",
+                code="conflict",
+            )
+        return stored_manifest(msgspec.json.encode(self.manifest))
+
+
+class Deprecated(msgspec.Struct, frozen=True, kw_only=True):
+    """What its publisher says to those who have it installed."""
+
+    message: str
+    since: str = ""
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +87,11 @@ class Latest(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Page(msgspec.Struct, frozen=True):
     items: tuple[Listed, ...]
+    next_cursor: str | None = None
+
+
+class _Versions(msgspec.Struct, frozen=True):
+    items: list[dict[str, Any]]
     next_cursor: str | None = None
 
 
@@ -113,6 +141,58 @@ async def publish(
 async def version_by_id(gateway: Gateway, version_id: str) -> Answer:
     """`GET /api/registry/versions/{id}`. Raises `RefusedError`."""
     return await gateway.get(f"/api/registry/versions/{quote(version_id, safe='')}")
+
+
+async def versions(gateway: Gateway, extension_id: str) -> AsyncIterator[dict[str, Any]]:
+    """Every version of an extension, newest first, as the API writes it. Raises `RefusedError`."""
+    cursor = ""
+    while True:
+        path = f"/api/registry/extensions/{quote(extension_id, safe='')}/versions?limit=200{cursor}"
+        page = decoded(await gateway.get(path), _Versions)
+        for item in page.items:
+            yield item
+        if page.next_cursor is None:
+            return
+        cursor = f"&cursor={quote(page.next_cursor, safe='')}"
+
+
+async def version_named(gateway: Gateway, reference: str, version: str | None) -> Version:
+    """As `version_of`, of the extension that `reference` means."""
+    return await version_of(gateway, await find(gateway, reference), version)
+
+
+async def version_of(gateway: Gateway, listed: Listed, version: str | None) -> Version:
+    """One version of an extension: by its number, else the newest that can be installed.
+
+    Args:
+        gateway: as somebody who can see the extension.
+        listed: the extension.
+        version: as the manifest writes it.
+
+    Raises:
+        CliError: there is no such version.
+    """
+    if version is None and listed.latest is None:
+        raise CliError(
+            f"no version of {listed.publisher}.{listed.name} can be installed",
+            next_step="publish one, or look why the last was rejected: alga-ext publish BUNDLE",
+            code="not_found",
+        )
+    if listed.latest is not None and version in (None, listed.latest.version):
+        return read(await version_by_id(gateway, listed.latest.version_id))
+    async for item in versions(gateway, listed.extension_id):
+        if item.get("version") == version:
+            return msgspec.convert(item, Version)
+    raise CliError(
+        f"{listed.publisher}.{listed.name} has no version {version}",
+        next_step=f"alga-ext versions {listed.publisher}.{listed.name} lists those there are",
+        code="not_found",
+    )
+
+
+def read(answer: Answer) -> Version:
+    """The version in an answer. Raises `CliError` when it is something else."""
+    return decoded(answer, Version)
 
 
 async def find(gateway: Gateway, reference: str) -> Listed:

@@ -116,9 +116,9 @@ class Gateway:
         """`GET path`. Raises `RefusedError`, `CliError`."""
         return _successful(await self.call("GET", path), f"GET {path}")
 
-    async def post(self, path: str, body: msgspec.Struct) -> Answer:
-        """`POST path` with a JSON body. Raises `RefusedError`, `CliError`."""
-        data = msgspec.json.encode(body)
+    async def post(self, path: str, body: msgspec.Struct | None = None) -> Answer:
+        """`POST path` with a JSON body, an empty object by default. Raises `RefusedError`, `CliError`."""
+        data = b"{}" if body is None else msgspec.json.encode(body)
         return _successful(await self.call("POST", path, headers={"content-type": JSON}, data=data), f"POST {path}")
 
     async def put(self, path: str, body: msgspec.Struct | Mapping[str, Any]) -> Answer:
@@ -163,8 +163,18 @@ class Gateway:
         Raises:
             CliError: nobody answers, not in time, or with more than `CLI_ANSWER_MAX_BYTES`.
         """
+        return await self._answered(method, path, {**(headers or {}), **self._credential}, data, within_s)
+
+    async def _answered(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        data: bytes | AsyncIterator[bytes] | None,
+        within_s: float,
+    ) -> Answer:
         try:
-            async with asyncio.timeout(within_s), self._request(method, path, headers or {}, data) as answer:
+            async with asyncio.timeout(within_s), self._request(method, path, headers, data) as answer:
                 body = bytearray()
                 async for piece in answer.content.iter_any():
                     body += piece
@@ -173,6 +183,12 @@ class Gateway:
                 return Answer(answer.status, _headers(answer), bytes(body))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise unreachable(self.target.url, _reason(error)) from error
+
+    async def pass_on(
+        self, method: str, path: str, headers: Mapping[str, str], data: bytes | None, *, within_s: float
+    ) -> Answer:
+        """A request of somebody else, with the credential among its `headers` and not ours. Raises `CliError` as `call`."""
+        return await self._answered(method, path, headers, data, within_s)
 
     @contextlib.asynccontextmanager
     async def stream(
@@ -190,7 +206,7 @@ class Gateway:
         async with contextlib.AsyncExitStack() as held:
             try:
                 async with asyncio.timeout(CLI_CONNECT_MAX_S):
-                    answer = await held.enter_async_context(self._request("GET", path, headers))
+                    answer = await held.enter_async_context(self._request("GET", path, {**headers, **self._credential}))
                     body = b"" if answer.status == 200 else await answer.content.read(CLI_ANSWER_MAX_BYTES)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 raise unreachable(self.target.url, _reason(error)) from error
@@ -217,9 +233,8 @@ class Gateway:
         data: bytes | AsyncIterator[bytes] | None = None,
     ) -> contextlib.AbstractAsyncContextManager[aiohttp.ClientResponse]:
         url = URL(f"{self.target.url}{path}", encoded=True)
-        sent = {**headers, **self._credential}
         body = io.BytesIO(data) if isinstance(data, bytes) else data  # aiohttp sends a stream in pieces
-        return self._session.request(method, url, headers=sent, data=body, allow_redirects=False)
+        return self._session.request(method, url, headers=headers, data=body, allow_redirects=False)
 
 
 @contextlib.asynccontextmanager

@@ -70,12 +70,12 @@ def find_stack(given: Path | None, environment: Mapping[str, str], start: Path) 
         path = named / "stack.json" if named.is_dir() else named
         if not path.is_file():
             raise _none(f"no stack is ready at {path}")
-        return _read(path)
+        return read_stack(path)
     here = start.resolve()
     for folder in (here, *here.parents):
         path = folder / PLACE
         if path.is_file():
-            return _read(path)
+            return read_stack(path)
     return None
 
 
@@ -95,7 +95,8 @@ def _none(what: str) -> CliError:
     )
 
 
-def _read(path: Path) -> Stack:
+def read_stack(path: Path) -> Stack:
+    """The stack in a file. Raises `CliError` when it is none."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Stack)
     except (OSError, msgspec.MsgspecError) as error:

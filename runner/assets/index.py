@@ -127,6 +127,25 @@ def build(archive: BinaryIO, manifest_sha256: str, policy: UiPolicy, scratch: Sc
         raise BundleUntrusted(f"the stored bundle cannot be read: {error.detail}") from error
     if manifest is None or sha256_hex(manifest) != manifest_sha256:
         raise BundleUntrusted("the manifest in the bundle is not the one that was signed")
+    return _packed(manifest, stored, policy, scratch)
+
+
+def build_unsigned(manifest: bytes, files: Iterable[tuple[str, bytes]], policy: UiPolicy, scratch: Scratch) -> Pack:
+    """The same of files that lie in an author's own folder, for nobody but the author. Blocks.
+
+    Args:
+        manifest: the bytes of its file.
+        files: name as in a bundle → bytes.
+        policy, scratch: as for `build`.
+
+    Raises:
+        NotFound, BundleUntrusted, CacheFull: as `build`.
+    """
+    stored = {name: _store(name, data, scratch) for name, data in files if name.startswith(ROOT)}
+    return _packed(manifest, stored, policy, scratch)
+
+
+def _packed(manifest: bytes, stored: dict[str, _Stored], policy: UiPolicy, scratch: Scratch) -> Pack:
     try:
         page = msgspec.json.decode(manifest, type=_Page)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -3,59 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from deploy.local.record import NAME, Stack
-
-ROOT = Path(__file__).parents[2]
-COMMAND_MAX_S = 400  # a build on a busy machine, and npm before it
-
-
-class Author:
-    """Somebody at a shell, with a home folder of their own and the stack's `stack.json` named in the environment."""
-
-    def __init__(self, folder: Path, stack_file: Path) -> None:
-        self.folder = folder
-        self.environment = {
-            **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
-            "XDG_CONFIG_HOME": str(folder / "config"),
-            "PYTHONPATH": str(ROOT),
-            "ALGA_STACK": str(stack_file),
-            "npm_config_prefer_offline": "true",  # what `make venv` fetched is there already
-        }
-
-    def types(self, *words: str, status: int = 0) -> str:
-        """Run `alga-ext`; what it prints."""
-        done = self._run([sys.executable, "-m", "gateway.cli.main", *words])
-        assert done.returncode == status, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
-        return done.stdout
-
-    def asks(self, *words: str, status: int = 0) -> Any:
-        """Run `alga-ext … --json`; the document."""
-        return json.loads(self.types(*words, "--json", status=status))
-
-    def runs(self, *words: str) -> str:
-        """Run another program of the project."""
-        done = self._run(list(words))
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    def _run(self, words: list[str]) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            words,
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_MAX_S,
-            check=False,
-        )
+from tests.system.authors import Author
 
 
 @pytest.fixture
@@ -77,6 +31,9 @@ def test_from_a_new_project_to_an_answer(author: Author, template: str) -> None:
     author.runs(*TESTS[template])
     assert author.asks("build")["up_to_date"] is False
     assert author.asks("build")["up_to_date"] is True
+    tested = author.asks("test")
+    assert (tested["ok"], tested["own"]["ok"], len(tested["sandbox"])) == (True, True, 2)
+    assert tested["wall"]["seccomp"] == "on"
     report = author.asks("check")
     assert (report["ok"], report["problems"]) == (True, [])
     key = author.asks("keygen", "--trust-local")

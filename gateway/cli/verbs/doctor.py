@@ -70,4 +70,7 @@ async def _remote(target: Target) -> list[Finding]:
         found = await diagnosis.reachable(gateway)
         if any(finding.verdict == "error" and finding.about == "gateway" for finding in found):
             return found
-        return [*found, *await diagnosis.permissions(gateway)]
+        found += await diagnosis.permissions(gateway)
+        if any(finding.about == "extension:read" and finding.verdict == "ok" for finding in found):
+            found += await diagnosis.installed(gateway)
+        return found

@@ -15,10 +15,9 @@ from gateway.cli.consent import Grants
 from gateway.cli.failures import CliError, Exit, usage
 from gateway.cli.installs import Install, Page, Wish
 from gateway.cli.project import open_project
-from gateway.cli.registry import Listed, Version
-from gateway.cli.rest import Gateway, connected, decoded
+from gateway.cli.rest import connected, decoded
 from gateway.cli.terminal import Terminal
-from shared.manifest import Manifest, stored_manifest
+from shared.manifest import Manifest
 
 _HASH_CHARS: Final = 19  # of a digest in a table: enough to tell two apart
 
@@ -84,12 +83,23 @@ def list_installs(*, access: Access = NEAREST) -> Exit:
     rows = [msgspec.convert(item, Install) for item in found]
     if rows:
         terminal.table(
-            ("PUBLISHER", "NAME", "VERSION", "STATUS", "INSTALL", "BUNDLE"),
+            ("PUBLISHER", "NAME", "VERSION", "STATUS", "INSTALL", "BUNDLE", "NOTE"),
             [
-                (one.publisher, one.name, one.version, one.status, one.install_id, one.content_hash[:_HASH_CHARS])
+                (
+                    one.publisher,
+                    one.name,
+                    one.version,
+                    one.status,
+                    one.install_id,
+                    one.content_hash[:_HASH_CHARS],
+                    one.remark,
+                )
                 for one in rows
             ],
         )
+        waiting = next((one for one in rows if one.upgrade is not None), None)
+        if waiting is not None:
+            terminal.note(f"next: alga-ext upgrade {waiting.reference} shows what waits for consent", "cyan")
     else:
         terminal.say("nothing is installed")
         terminal.note("next: alga-ext install NAME", "cyan")
@@ -121,7 +131,8 @@ async def _install(
     async with connected(access.target(terminal)) as gateway:
         listed = await registry.find(gateway, reference)
         present = await installs.of_extension(gateway, listed.extension_id)
-        wanted = _wanted_version(listed, version)
+        found = await registry.version_of(gateway, listed, version)
+        wanted = found.version
         if present is not None and present.version == wanted:
             terminal.note("this version is installed already; its grants stay as they are")
             return decoded(await gateway.get(f"/api/installs/{present.install_id}"), dict[str, Any])
@@ -130,31 +141,15 @@ async def _install(
         wish = Wish(
             extension=listed.extension_id,
             version=wanted,
-            grants=await _grants(gateway, listed, wanted, choice, terminal),
+            grants=_grants(found.parsed(), choice, terminal),
             config=choice.config,
         )
         made = installs.make(gateway, wish) if present is None else installs.replace(gateway, present, wish)
         return decoded(await made, dict[str, Any])
 
 
-def _wanted_version(listed: Listed, version: str | None) -> str:
-    if version is not None:
-        return version
-    if listed.latest is None:
-        raise CliError(
-            f"no version of {listed.publisher}.{listed.name} can be installed",
-            next_step="publish one, or look why the last was rejected: alga-ext publish BUNDLE",
-            code="not_found",
-        )
-    return listed.latest.version
-
-
-async def _grants(gateway: Gateway, listed: Listed, version: str, choice: _Choice, terminal: Terminal) -> Grants:
+def _grants(manifest: Manifest, choice: _Choice, terminal: Terminal) -> Grants:
     """What is granted, after showing what is asked."""
-    latest = listed.latest
-    if latest is None or latest.version != version:
-        return _unseen(listed, version, choice, terminal)
-    manifest = _manifest(decoded(await registry.version_by_id(gateway, latest.version_id), Version))
     consent.show(manifest, terminal)
     if choice.named:
         return consent.named(manifest, choice.named, choice.withhold)
@@ -163,36 +158,11 @@ async def _grants(gateway: Gateway, listed: Listed, version: str, choice: _Choic
     return consent.decide(manifest, choice.withhold, terminal)
 
 
-def _unseen(listed: Listed, version: str, choice: _Choice, terminal: Terminal) -> Grants:
-    """Grants for a version that is not the newest: the registry shows only what the newest one asks for."""
-    name = f"{listed.publisher}.{listed.name}"
-    if not choice.named:
-        newest = f"alga-ext install {name}@{listed.latest.version}, or " if listed.latest else ""
-        raise CliError(
-            f"what {name} {version} asks for cannot be shown: it is not the newest version",
-            next_step=f"{newest}name what you grant with --grant",
-            code="cli_consent_needed",
-            exit_status=Exit.REFUSED,
-        )
-    terminal.warn(f"{version} is not the newest version; the gateway refuses what it does not ask for")
-    return consent.split(choice.named, choice.withhold)
-
-
-def _manifest(version: Version) -> Manifest:
-    if bytes(version.manifest) == b"null":
-        raise CliError(
-            f"{version.name} {version.version} is {version.state}, only a ready version can be installed",
-            next_step="wait until it is ready: alga-ext publish BUNDLE follows it",
-            code="conflict",
-        )
-    return stored_manifest(bytes(version.manifest))
-
-
 def _another_version(present: Install, wanted: str) -> CliError:
     return CliError(
         f"{present.reference} is installed in version {present.version}; you asked for {wanted}",
-        next_step="say it again with --replace: the old version is uninstalled, its data stay, and you are asked "
-        "what the new one is granted",
+        next_step=f"alga-ext upgrade {present.reference}@{wanted} keeps its data and shows what changes; --replace asks "
+        "anew for everything",
         code="conflict",
         members={"install_id": present.install_id, "version": present.version},
     )

@@ -53,7 +53,7 @@ async def _logs(access: Access, reference: str, wanted: Wanted, terminal: Termin
     async with connected(access.target(terminal)) as gateway:
         follower = Follower(gateway, await _narrowed(gateway, reference, wanted))
         if follow:
-            await _for_ever(follower, terminal)
+            await follow_for_ever(follower, terminal)
         else:
             await _lately(follower, terminal, one_call=wanted.request_id is not None)
 
@@ -63,7 +63,8 @@ async def _narrowed(gateway: Gateway, reference: str, wanted: Wanted) -> Wanted:
     return msgspec.structs.replace(wanted, install_id=found.install_id)
 
 
-async def _for_ever(follower: Follower, terminal: Terminal) -> None:
+async def follow_for_ever(follower: Follower, terminal: Terminal) -> None:
+    """Show what comes until cancelled. Raises as `Follower.for_ever`."""
     async with contextlib.aclosing(follower.for_ever()) as events:
         async for event in events:
             if isinstance(event, Interrupted):

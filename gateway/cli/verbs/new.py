@@ -14,7 +14,7 @@ from gateway.cli.verbs.keys import LOCAL_PUBLISHER
 
 Template = Literal["python", "js", "ui-only"]
 
-_TESTS: Final = {"python": "python -m unittest", "js": "npm test", "ui-only": ""}
+_TESTS: Final = {"python": "alga-ext test", "js": "alga-ext test", "ui-only": ""}
 
 
 class Created(msgspec.Struct, frozen=True, kw_only=True):

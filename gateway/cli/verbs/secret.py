@@ -5,7 +5,6 @@ what stands on a command line is seen by every process of the machine and kept b
 from __future__ import annotations
 
 import asyncio
-import sys
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
@@ -15,11 +14,12 @@ from cyclopts import Parameter
 
 from gateway.cli import installs
 from gateway.cli.access import NEAREST, Access
-from gateway.cli.failures import CliError, Exit, usage
+from gateway.cli.failures import Exit, usage
 from gateway.cli.installs import Install
 from gateway.cli.project import reference_here
 from gateway.cli.rest import Gateway, connected, decoded
 from gateway.cli.terminal import Terminal
+from gateway.cli.typed_in import hidden
 from shared.limits import SECRET_REDACTED_MIN_BYTES, SECRET_VALUE_MAX_BYTES
 
 _TABLE: Final = ("NAME", "SET", "EXPIRES", "HOSTS", "CHANGED", "BY")
@@ -114,35 +114,17 @@ def _write(name: str, expires: str | None, hosts: list[str] | None, terminal: Te
         if ends is None or ends.tzinfo is None:
             raise usage(f"--expires {expires} is not a time with a zone", next_step="write 2030-01-31T00:00:00Z")
         expires = ends.isoformat()
-    value = _value(name, terminal)
+    value = hidden(
+        f"the value of {name}",
+        terminal,
+        max_bytes=SECRET_VALUE_MAX_BYTES,
+        otherwise=f"give it on standard input: alga-ext secret set {name} < FILE; unset removes a secret",
+    )
     if len(value.encode()) < SECRET_REDACTED_MIN_BYTES:
         terminal.warn(
             f"a value below {SECRET_REDACTED_MIN_BYTES} bytes is not taken out of logs: it stands in every other line"
         )
     return _Write(value, expires, msgspec.UNSET if hosts is None else tuple(hosts))
-
-
-def _value(name: str, terminal: Terminal) -> str:
-    """From a prompt that does not show it, or all of standard input without its last line end."""
-    if terminal.can_ask:
-        data = terminal.ask_hidden(f"the value of {name}:").encode("utf-8", "surrogateescape")
-    else:
-        data = sys.stdin.buffer.read(SECRET_VALUE_MAX_BYTES + 3)  # one byte too many, and a line end
-        data = data.removesuffix(b"\n").removesuffix(b"\r")
-    if len(data) > SECRET_VALUE_MAX_BYTES:
-        raise usage(f"a value has at most {SECRET_VALUE_MAX_BYTES} bytes", next_step="keep a key here, data elsewhere")
-    try:
-        value = data.decode()
-    except UnicodeDecodeError:
-        raise usage("the value is not UTF-8 text", next_step="encode it, for instance with base64") from None
-    if not value:
-        raise CliError(
-            "there is no value",
-            next_step=f"give it on standard input: alga-ext secret set {name} < FILE; unset removes a secret",
-            code="cli_usage",
-            exit_status=Exit.USAGE,
-        )
-    return value
 
 
 def _show(secrets: tuple[_Secret, ...], terminal: Terminal) -> None:
