@@ -29,6 +29,7 @@ class _Choice(msgspec.Struct, frozen=True, kw_only=True):
     everything: bool
     named: tuple[str, ...]
     unasked: bool
+    later: bool
 
 
 class _Upgrade(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -47,12 +48,14 @@ def upgrade(
     grant_all: Flag = False,
     grant: Names = None,
     yes: Flag = False,
+    ask: Flag = False,
     decline: Flag = False,
     access: Access = NEAREST,
 ) -> Exit:
     """Upgrade an install, after showing what changes. Data, settings and grants stay.
 
-    A version that could do more than was granted needs consent: at the terminal, or by --grant-all or --grant.
+    A version that could do more than was granted needs consent: at the terminal, or by --grant-all or --grant, or with
+    --ask by an administrator later, in the console.
 
     Args:
         extension: NAME, publisher.NAME or an id, perhaps with @VERSION; by default the manifest here. Without a
@@ -60,16 +63,19 @@ def upgrade(
         grant_all: grant everything the new version asks for and the old one did not.
         grant: grant this of it and nothing else: a capability, host:NAME or secret:NAME. Repeatable.
         yes: upgrade without a question, which is refused when it needs consent.
+        ask: have a version that needs consent wait for an administrator; the old one goes on meanwhile.
         decline: decline the upgrade that waits for consent; the old version stays.
     """
     terminal = access.terminal()
-    if sum((grant_all, bool(grant), yes, decline)) > 1:
-        raise usage("--grant-all, --grant, --yes and --decline say different things", next_step="keep one of them")
+    if sum((grant_all, bool(grant), yes, ask, decline)) > 1:
+        raise usage(
+            "--grant-all, --grant, --yes, --ask and --decline say different things", next_step="keep one of them"
+        )
     reference, version = named_or_here(extension)
     if decline:
         answer = asyncio.run(_decline(access, reference, terminal))
     else:
-        choice = _Choice(everything=grant_all, named=tuple(grant or ()), unasked=yes)
+        choice = _Choice(everything=grant_all, named=tuple(grant or ()), unasked=yes, later=ask)
         answer = asyncio.run(_upgrade(access, reference, version, choice, terminal))
     now = msgspec.convert(answer, Install)
     if now.upgrade is not None:
@@ -123,12 +129,13 @@ async def _compared(gateway: Gateway, install: Install, target: Version) -> Perm
 def _grants(
     install: Install, target: Version, diff: PermissionDiff, choice: _Choice, terminal: Terminal
 ) -> Grants | None:
-    """The consent; `None` when none is needed, and what is granted stays. Raises `CliError` when it is not given."""
+    """The consent; `None` when none is needed, or it is to be given later. Raises `CliError` when it is not given."""
     manifest, held = target.parsed(), install.granted
     kept = consent.carried(manifest, held)
     if choice.named:
         return consent.added(kept, consent.named(manifest, choice.named, ()))
-    if not needs_consent(diff, Held(capabilities=held.capabilities, egress=held.egress, secrets=held.secrets)):
+    needed = needs_consent(diff, Held(capabilities=held.capabilities, egress=held.egress, secrets=held.secrets))
+    if choice.later or not needed:
         return None
     if choice.everything:
         return consent.added(kept, consent.grown(diff))
@@ -139,7 +146,8 @@ def _grants(
             + (
                 "; --yes goes only where nothing more is asked for" if choice.unasked else ", and nobody is here to ask"
             ),
-            next_step="say what is granted of it: --grant-all, or --grant for each capability, host:NAME, secret:NAME",
+            next_step="say what is granted of it: --grant-all, or --grant for each capability, host:NAME, secret:NAME; "
+            "or --ask, and an administrator decides in the console",
             code="cli_consent_needed",
             exit_status=Exit.REFUSED,
             members={"diff": msgspec.to_builtins(diff)},

@@ -55,6 +55,15 @@ def sent(at, what="upgrade"):
     return [one.json() for one in at.calls("POST", f"{INSTALL}/{what}")]
 
 
+def test_with_ask_a_version_that_asks_for_more_waits_for_an_administrator(at, life):
+    waiting = {"state": "pending_consent", "version_id": "v-2.0.0", "version": "2.0.0"}
+    at.on("POST", f"{INSTALL}/upgrade", as_json(installed(upgrade=waiting), 202))
+    ended = life("upgrade", "local.notes@2.0.0", "--ask")
+    assert ended.status == 0, ended.err
+    assert sent(at) == [{"version": "2.0.0"}]
+    assert "1.0.0 goes on; 2.0.0 waits for consent" in ended.out
+
+
 def test_a_version_that_asks_for_no_more_goes_in_without_a_word_about_grants(at, life):
     for words in ([], ["--yes"]):
         assert life("upgrade", "local.notes@1.1.0", *words).status == 0
