@@ -7,7 +7,8 @@ missed some, so that a cache can be dropped whole.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import Final, LiteralString
 
 import msgspec
@@ -62,28 +63,31 @@ async def changes(direct_url: str) -> AsyncIterator[Change]:
     Args:
         direct_url: a connection that no transaction pooler stands in (LISTEN belongs to a session).
     """
-    async for heard in _heard(direct_url, INSTALL_CHANGED, API_KEY_CHANGED):
-        yield MayHaveMissed() if heard is None else _decode(heard)
+    async with aclosing(_heard(direct_url, INSTALL_CHANGED, API_KEY_CHANGED)) as every:
+        async for heard in every:
+            yield MayHaveMissed() if heard is None else _decode(heard)
 
 
 async def events_due(direct_url: str) -> AsyncIterator[None]:
     """Each time some delivery of an event may be due, for ever; also after each (re)connection."""
-    async for _ in _heard(direct_url, EVENT_DUE):
-        yield
+    async with aclosing(_heard(direct_url, EVENT_DUE)) as every:
+        async for _ in every:
+            yield
 
 
-async def _heard(direct_url: str, *channels: LiteralString) -> AsyncIterator[psycopg.Notify | None]:
+async def _heard(direct_url: str, *channels: LiteralString) -> AsyncGenerator[psycopg.Notify | None, None]:
     """What is said on channels, for ever; none after each (re)connection, when something may have been missed."""
     while True:
         try:
-            async for heard in _session(direct_url, channels):
-                yield heard
+            async with aclosing(_session(direct_url, channels)) as session:
+                async for heard in session:
+                    yield heard
         except (psycopg.Error, TimeoutError) as error:
             _log.warning("listener_lost", channels=channels, error=type(error).__name__)
         await asyncio.sleep(_RECONNECT_S)
 
 
-async def _session(direct_url: str, channels: Sequence[LiteralString]) -> AsyncIterator[psycopg.Notify | None]:
+async def _session(direct_url: str, channels: Sequence[LiteralString]) -> AsyncGenerator[psycopg.Notify | None, None]:
     async with await psycopg.AsyncConnection.connect(
         direct_url, autocommit=True, connect_timeout=2, application_name="gateway-listen"
     ) as connection:

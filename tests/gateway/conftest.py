@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator, Iterator
+from functools import cache, partial
 
 import msgspec
 import pytest
+from botocore.loaders import JSONFileLoader
 
 from deploy.local.postgres import Postgres, postgres
 from deploy.local.s3 import S3, s3
@@ -19,10 +20,18 @@ from shared.keys import PrivateKey
 from shared.sealing import SealingKey
 from tests.gateway.asgi import Client
 from tests.gateway.people import AUDIENCE, ISSUER, Host
-from tests.gateway.services import TEMPLATE, DatabaseUrls, held, make_template, owner, urls
+from tests.gateway.services import TEMPLATE, DatabaseUrls, held, make_template, urls
+from tests.gateway.spares import Spares
 from tests.gateway.stub_compiler import StubCompiler, stub_compiler
 
-_numbers = itertools.count(1)
+
+@pytest.fixture(scope="session", autouse=True)
+def service_descriptions() -> Iterator[None]:
+    """botocore reads the description of S3 anew for every client, which takes a fifth of a second; here once for all."""
+    with pytest.MonkeyPatch.context() as patch:
+        read = cache(partial(JSONFileLoader.load_file, JSONFileLoader()))
+        patch.setattr(JSONFileLoader, "load_file", lambda _, path: read(path))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -38,15 +47,18 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def spares(postgres_server: Postgres) -> Iterator[Spares]:
+    with Spares(postgres_server.url, TEMPLATE) as found:
+        yield found
+
+
 @pytest.fixture
-async def database(postgres_server: Postgres) -> AsyncIterator[DatabaseUrls]:
+async def database(postgres_server: Postgres, spares: Spares) -> AsyncIterator[DatabaseUrls]:
     """A migrated database of this test's own."""
-    name = f"gateway_test_{next(_numbers)}"
-    async with owner(postgres_server.url) as connection:
-        await connection.execute(f"create database {name} template {TEMPLATE}")
+    name = await asyncio.to_thread(spares.take)
     yield urls(postgres_server, name)
-    async with owner(postgres_server.url) as connection:
-        await connection.execute(f"drop database {name} with (force)")
+    spares.give_back(name)
 
 
 @pytest.fixture
