@@ -164,7 +164,9 @@ async def publish(
 async def offer_to_everyone(stack: Stack) -> None:
     """List these extensions for every tenant, as the platform's operator may."""
     async with await psycopg.AsyncConnection.connect(stack.database_url, autocommit=True) as database:
-        await database.execute("update extension_registry set visibility = 'unlisted' where name like 'tests.services-%'")
+        await database.execute(
+            "update extension_registry set visibility = 'unlisted' where name like 'tests.services-%'"
+        )
 
 
 async def installed(visitor: Visitor, extension_id: str, kind: str) -> str:

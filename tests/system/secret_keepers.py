@@ -91,7 +91,9 @@ async def offered(publisher: Visitor, folder: Path, name: str, wasm: bytes) -> d
     found: dict[str, Any] = answer.json()
     assert found["state"] == "ready", found
     with psycopg.connect(publisher.stack.database_url, autocommit=True) as database:
-        database.execute("update extension_registry set visibility = 'unlisted' where id = %s", (found["extension_id"],))
+        database.execute(
+            "update extension_registry set visibility = 'unlisted' where id = %s", (found["extension_id"],)
+        )
     return found
 
 
